@@ -1,0 +1,18 @@
+//! One logical x86-64 processor, as the SDM describes it.
+//!
+//! `state` is what it is made of, `exec` what its instructions mean, `engine` how they run fast. It knows nothing of
+//! counters or boards: both are behind the [`Doors`] it is given for the length of a run.
+
+pub mod alu;
+mod door;
+pub mod exec;
+mod fault;
+mod flags;
+pub mod memory;
+mod operand;
+mod state;
+
+pub use door::{Counts, Doors, Facts, NoDoors, Refused, Ring};
+pub use fault::{Done, Exception, Stop, vector};
+pub use memory::Access;
+pub use state::{Activity, Cpu, Fpu, Msrs, Seg, Segment, Table, VecReg};

@@ -1,0 +1,15 @@
+//! What a machine is: addresses, guest memory, devices and their doors, virtual time.
+//!
+//! Knows no x86, no counter, and no file beyond mapping one. Read `addr`, then `ram`, then `device`.
+
+mod addr;
+mod device;
+mod map;
+mod ram;
+mod time;
+
+pub use addr::{Gpa, Laddr, Line, Port};
+pub use device::{Cx, Device, Effect, Place, Region, Request, Space};
+pub use map::{AddressMap, Overlap};
+pub use ram::{Ram, RamError, Slot};
+pub use time::Time;

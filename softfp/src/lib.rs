@@ -1,0 +1,61 @@
+//! Floating point as x86 does it, bit for bit, on any host.
+//!
+//! Values are bit patterns (`u16`, `u32`, `u64`, [`F80`]); an [`Env`] carries the controls in and the exception flags
+//! out. Source: SDM vol. 1, ch. 4 (data types, NaN rules), 8 (x87) and 11 (SSE).
+
+/// Rounding control, encoded as in MXCSR.RC and the x87 control word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// To nearest, ties to even.
+    #[default]
+    Nearest,
+    /// Toward minus infinity.
+    Down,
+    /// Toward plus infinity.
+    Up,
+    /// Toward zero.
+    Zero,
+}
+
+/// Exception flags, bits as in MXCSR and the x87 status word.
+pub mod flag {
+    /// Invalid operation.
+    pub const IE: u8 = 1;
+    /// Denormal operand.
+    pub const DE: u8 = 2;
+    /// Division by zero.
+    pub const ZE: u8 = 4;
+    /// Overflow.
+    pub const OE: u8 = 8;
+    /// Underflow.
+    pub const UE: u8 = 16;
+    /// Inexact (precision).
+    pub const PE: u8 = 32;
+}
+
+/// Controls of an operation, and the flags it raised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Env {
+    /// Rounding control.
+    pub rounding: Rounding,
+    /// Flush tiny results to zero (SSE, with underflow masked).
+    pub ftz: bool,
+    /// Treat denormal operands as zero (SSE).
+    pub daz: bool,
+    /// Exceptions that are masked, [`flag`] bits; all six in the default environment of a process.
+    pub masks: u8,
+    /// Flags raised so far, [`flag`] bits; operations only add to them.
+    pub flags: u8,
+    /// Set by the x87 operations when the result was rounded up (condition code C1).
+    pub rounded_up: bool,
+}
+
+/// An x87 extended real: sign and biased exponent, and the significand with its explicit integer bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct F80 {
+    /// The significand; bit 63 is the integer bit.
+    pub significand: u64,
+    /// Bit 15 is the sign, bits 14:0 the exponent biased by 16383.
+    pub sign_exponent: u16,
+}
