@@ -4,15 +4,20 @@
 //! counters or boards: both are behind the [`Doors`] it is given for the length of a run.
 
 pub mod alu;
+mod cpuid;
 mod door;
 pub mod exec;
 mod fault;
 mod flags;
+pub mod lapic;
 pub mod memory;
+pub mod msr;
 mod operand;
+mod save;
 mod state;
 
 pub use door::{Counts, Doors, Facts, NoDoors, Refused, Ring};
+pub use exec::Invalidate;
 pub use fault::{Done, Exception, Stop, vector};
 pub use memory::Access;
 pub use state::{Activity, Cpu, Fpu, Msrs, Seg, Segment, Table, VecReg};
