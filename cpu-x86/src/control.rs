@@ -101,7 +101,8 @@ impl Cpu {
         let (old, changed) = (self.cr0, self.cr0 ^ new);
         let mut lma = self.efer & efer::LMA;
         if changed & new & cr0::PG != 0 && self.efer & efer::LME != 0 {
-            let tss16 = matches!(self.tr.kind(), kind::TSS16 | kind::TSS16_BUSY) && self.tr.attr & Segment::UNUSABLE == 0;
+            let tss16 =
+                matches!(self.tr.kind(), kind::TSS16 | kind::TSS16_BUSY) && self.tr.attr & Segment::UNUSABLE == 0;
             if self.cr4 & cr4::PAE == 0 || self.segment(Seg::Cs).attr & Segment::L != 0 || tss16 {
                 return Err(Stop::gp(0));
             }

@@ -458,4 +458,10 @@ impl Cpu {
     fn pic_acknowledge(&mut self) -> u8 {
         0x20
     }
+    pub(crate) fn task_priority(&self) -> u64 {
+        0
+    }
+    pub(crate) fn set_task_priority(&mut self, class: u64) {
+        let _ = class;
+    }
 }
