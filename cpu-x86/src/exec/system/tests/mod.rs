@@ -82,7 +82,7 @@ fn real() -> Box<Cpu> {
     cpu.regs[4] = 0x7000;
     cpu.idtr = Table { base: 0, limit: 0x3ff };
     for n in 0..256 {
-        put(&cpu, n * 4, 4, 0x0100_0000 | n * 0x10);
+        put(&cpu, n * 4, 4, 0x0100_0000 | (n * 0x10));
     }
     cpu
 }

@@ -57,7 +57,7 @@ fn vme_redirects_int_n_to_the_programs_own_vectors() {
         assert_eq!(slots(&cpu, 0x60fa, 2, 3), [2, 0x800, pushed], "IOPL {iopl}");
         assert_eq!(cpu.flags(), after);
         put(&cpu, TSS + 0x88 - 32 + 4, 1, 2);
-        assert_eq!(step(&mut cpu, &[0xcd, 0x21]).is_err(), true, "the bitmap says: not redirected");
+        assert!(step(&mut cpu, &[0xcd, 0x21]).is_err(), "the bitmap says: not redirected");
     }
 }
 
