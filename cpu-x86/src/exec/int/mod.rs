@@ -33,8 +33,8 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
         Inc | Dec | Neg | Not => Meaning::plain(arith::unary),
         Adcx | Adox => Meaning::plain(arith::adx),
         Lea => Meaning::plain(mov::lea),
+        Push | Pop if i.op0_register().is_segment_register() => None,
         Push => Meaning::plain(stack::push_operand),
-        Pop if i.op0_register().is_segment_register() => None,
         Pop => Meaning::plain(stack::pop_operand),
         Pusha | Pushad => Meaning::plain(stack::pusha),
         Popa | Popad => Meaning::plain(stack::popa),
@@ -60,6 +60,10 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
         Bt | Bts | Btr | Btc => Meaning::plain(bits::bt),
         Bsf | Bsr => Meaning::plain(bits::scan),
         Tzcnt | Lzcnt | Popcnt => Meaning::plain(bits::count),
+        // AMD's TBM form.
+        Bextr if matches!(i.code(), Code::XOP_Bextr_r32_rm32_imm32 | Code::XOP_Bextr_r64_rm64_imm32) => {
+            Meaning::ends(|_, _| Err(Stop::UD))
+        }
         Andn | Bextr | Bzhi | Pdep | Pext => Meaning::plain(bits::field),
         Blsi | Blsmsk | Blsr => Meaning::plain(bits::lowest),
         Crc32 => Meaning::plain(bits::crc32),

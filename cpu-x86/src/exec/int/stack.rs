@@ -4,7 +4,7 @@ use crate::alu::Width;
 use crate::fault::{Done, Stop};
 use crate::memory::Access;
 use crate::state::{Cpu, Seg};
-use iced_x86::{Code, Instruction, OpKind};
+use iced_x86::{Code, Instruction};
 
 const RSP: usize = 4;
 const RBP: usize = 5;
@@ -44,31 +44,10 @@ pub(crate) fn peek(cpu: &mut Cpu, w: Width) -> Result<(u64, u64), Stop> {
     Ok((v, sp.wrapping_add(w.bytes().into())))
 }
 
-/// PUSH of a register (rSP as it was before), memory, immediate or segment register. Of a segment register with a
-/// 32-bit operand, recent Intel processors write 16 bits only. Source: SDM vol. 2B, PUSH.
+/// PUSH of a register (rSP as it was before), memory or immediate.
 pub fn push_operand(cpu: &mut Cpu, i: &Instruction) -> Done {
-    if i.op0_kind() == OpKind::Register && i.op0_register().is_segment_register() {
-        return push_segment(cpu, i);
-    }
     let (w, v) = (cpu.width(i, 0), cpu.read(i, 0)?);
     push(cpu, w, v)
-}
-
-fn push_segment(cpu: &mut Cpu, i: &Instruction) -> Done {
-    let v = u64::from(cpu.segment(crate::operand::seg_of(i.op0_register())).selector);
-    let w = match i.stack_pointer_increment() {
-        -2 => Width::W,
-        -4 => Width::D,
-        _ => Width::Q,
-    };
-    if w != Width::D {
-        return push(cpu, w, v);
-    }
-    let sp = below(cpu, 4);
-    let at = cpu.linear(Seg::Ss, sp, 4, Access::Write)?;
-    cpu.store(at, 2, v)?;
-    set_sp(cpu, sp);
-    Ok(())
 }
 
 /// POP: a memory operand's address is computed with rSP already incremented.
