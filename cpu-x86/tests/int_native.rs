@@ -11,11 +11,11 @@ mod machine;
 use cpu_x86::{Cpu, exec};
 use emu_core::{Gpa, Ram};
 use encode::Random;
-use iced_x86::{Code, ConditionCode, EncodingKind, Instruction, Mnemonic, RflagsBits};
+use iced_x86::{Code, ConditionCode, EncodingKind, Instruction, Mnemonic, OpKind, RflagsBits};
 use machine::{AT, DATA, Machine, STACK, State, TARGET};
 use std::sync::Arc;
 
-const SEED: u64 = 0x1234_5678;
+const SEED: u64 = 0x1234_567a;
 const ENCODINGS: usize = 32;
 const STATES: usize = 16;
 
@@ -43,7 +43,8 @@ fn subject(code: Code) -> bool {
         && o.mode64()
         && !vector
         && o.vector_free()
-        && (SUBJECT.contains(&code.mnemonic()) || code.condition_code() != ConditionCode::None)
+        && (SUBJECT.contains(&code.mnemonic())
+            || o.encoding() == EncodingKind::Legacy && code.condition_code() != ConditionCode::None)
 }
 
 /// No segment, control, debug or mask register among the operands, and no far pointer.
@@ -79,6 +80,13 @@ fn defined(i: &Instruction) -> u64 {
         (RflagsBits::PF, 2),
     ];
     bits.iter().filter(|(b, _)| u & b != 0).fold(0xcd5, |m, (_, at)| m & !(1 << at))
+}
+
+/// Is the whole result undefined, and the host's another than ours? SHLD and SHRD of 16 bits by more than 16: AMD's
+/// differ from Intel's. REP with ECX 0 is not drawn: see `string::nothing`.
+fn undefined(i: &Instruction, s: &State) -> bool {
+    let count = if i.op2_kind() == OpKind::Immediate8 { i.immediate8() } else { s.regs[1] as u8 };
+    matches!(i.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd) && i.op1_register().is_gpr16() && count & 31 > 16
 }
 
 /// Runs `i` on the interpreter; `None` when it faults.
@@ -138,28 +146,22 @@ fn try_code(code: Code, native: &mut Machine, cpu: &mut Cpu, ram: &Ram, random: 
         native.place(&bytes);
         for _ in 0..STATES {
             let s = encode::state(&i, random);
+            if undefined(&i, &s) {
+                continue;
+            }
             let Some(ours) = interpret(cpu, ram, &i, &s) else {
                 o.faults += 1;
                 continue;
             };
-            if std::env::var_os("SHOW").is_some() {
-                eprintln!("{code:?} {bytes:02x?} {:x?}", s.regs);
-            }
             let theirs = native.run(&s);
             o.compared += 1;
-            if let Some(d) = difference(&ours, &theirs, mask(&i, &s)) {
+            if let Some(d) = difference(&ours, &theirs, defined(&i)) {
                 o.differ += 1;
                 o.first.get_or_insert_with(|| format!("{code:?} {bytes:02x?} {:x?} {:#x}:{d}", s.regs, s.flags));
             }
         }
     }
     o
-}
-
-/// Flags compared after `i` from `s`.
-fn mask(i: &Instruction, s: &State) -> u64 {
-    let _ = s;
-    defined(i)
 }
 
 #[test]

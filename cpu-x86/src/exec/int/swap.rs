@@ -36,18 +36,22 @@ pub fn xadd(cpu: &mut Cpu, i: &Instruction) -> Done {
     Ok(())
 }
 
-/// If accumulator = destination, destination = source, else accumulator = destination; the flags of CMP. The
-/// destination is written in both cases.
+/// If accumulator = destination, destination = source, else accumulator = destination; the flags of CMP. In memory the
+/// destination is written in both cases; a register is not, nor its upper half cleared, when they differ (so AMD's
+/// processors; QEMU, target/i386/tcg, says it of all).
 pub fn cmpxchg(cpu: &mut Cpu, i: &Instruction) -> Done {
     let w = cpu.width(i, 0);
-    let accumulator = match w {
-        Width::B => Register::AL,
-        Width::W => Register::AX,
-        Width::D => Register::EAX,
-        Width::Q => Register::RAX,
+    let accumulator = [Register::AL, Register::AX, Register::EAX, Register::RAX][w as usize];
+    let (a, source, to) = (cpu.gpr(accumulator), cpu.gpr(i.op1_register()), i.op0_register());
+    let old = if to != Register::None {
+        let old = cpu.gpr(to);
+        if old == a {
+            cpu.set_gpr(to, source);
+        }
+        old
+    } else {
+        cpu.modify(i, 0, |_, old| (if old == a { source } else { old }, old))?
     };
-    let (a, source) = (cpu.gpr(accumulator), cpu.gpr(i.op1_register()));
-    let old = cpu.modify(i, 0, |_, old| (if old == a { source } else { old }, old))?;
     if old != a {
         cpu.set_gpr(accumulator, old);
     }
