@@ -15,7 +15,7 @@ use iced_x86::{Code, ConditionCode, EncodingKind, Instruction, Mnemonic, OpKind,
 use machine::{AT, DATA, Machine, STACK, State, TARGET};
 use std::sync::Arc;
 
-const SEED: u64 = 0x1234_567a;
+const SEED: u64 = 0x1234_2222;
 const ENCODINGS: usize = 32;
 const STATES: usize = 16;
 
@@ -34,38 +34,29 @@ const SUBJECT: &[Mnemonic] = {
     ]
 };
 
+/// Far forms, those with 66h that Intel's decoders ignore before near branches, and codes of the Knights processors.
+#[rustfmt::skip] // a table
+const EXCEPT: &[Code] = {
+    use Code::*;
+    &[
+        Jmp_m1616, Jmp_m1632, Jmp_m1664, Call_m1616, Call_m1632, Call_m1664, Retnw, Retnw_imm16, Call_rm16, Jmp_rm16,
+        VEX_KNC_Popcnt_r32_r32, VEX_KNC_Popcnt_r64_r64, VEX_KNC_Tzcnt_r32_r32, VEX_KNC_Tzcnt_r64_r64,
+        VEX_KNC_Lzcnt_r32_r32, VEX_KNC_Lzcnt_r64_r64, Movsd_xmm_xmmm64, Movsd_xmmm64_xmm, Cmpsd_xmm_xmmm64_imm8,
+    ]
+};
+
 /// Is `code` compared in 64-bit mode?
 fn subject(code: Code) -> bool {
+    use iced_x86::OpCodeOperandKind::*;
     let o = code.op_code();
-    let xop = o.encoding() == EncodingKind::XOP;
-    let vector = xop || matches!(code, Code::Movsd_xmm_xmmm64 | Code::Movsd_xmmm64_xmm | Code::Cmpsd_xmm_xmmm64_imm8);
+    let elsewhere = [seg_reg, cr_reg, dr_reg, tr_reg, es, cs, ss, ds, fs, gs, br16_1, br16_2, br32_1];
+    let conditional = o.encoding() == EncodingKind::Legacy && code.condition_code() != ConditionCode::None;
     o.is_instruction()
         && o.mode64()
-        && !vector
-        && o.vector_free()
-        && (SUBJECT.contains(&code.mnemonic())
-            || o.encoding() == EncodingKind::Legacy && code.condition_code() != ConditionCode::None)
-}
-
-/// No segment, control, debug or mask register among the operands, and no far pointer.
-trait VectorFree {
-    fn vector_free(&self) -> bool;
-}
-impl VectorFree for iced_x86::OpCodeInfo {
-    fn vector_free(&self) -> bool {
-        use iced_x86::OpCodeOperandKind::*;
-        let special = [seg_reg, cr_reg, dr_reg, tr_reg, es, cs, ss, ds, fs, gs, k_reg, kp1_reg, br16_1, br16_2, br32_1];
-        let far = matches!(
-            self.code(),
-            Code::Jmp_m1616
-                | Code::Jmp_m1632
-                | Code::Jmp_m1664
-                | Code::Call_m1616
-                | Code::Call_m1632
-                | Code::Call_m1664
-        );
-        !far && !self.op_kinds().iter().any(|k| special.contains(k))
-    }
+        && o.encoding() != EncodingKind::XOP
+        && !EXCEPT.contains(&code)
+        && !o.op_kinds().iter().any(|k| elsewhere.contains(k))
+        && (SUBJECT.contains(&code.mnemonic()) || conditional)
 }
 
 /// The status flags and DF that `i` defines.
@@ -180,6 +171,7 @@ fn every_integer_code_agrees_with_the_host_processor() {
             thin.push((code, o.compared));
         }
     }
-    println!("seed {SEED:#x}: {codes} codes, {compared} states compared, {faults} faulted here, thin: {thin:?}");
+    println!("seed {SEED:#x}: {codes} codes, {compared} states compared, {faults} faulted here");
+    assert!(thin.is_empty(), "hardly tried: {thin:?}");
     assert!(bad.is_empty(), "{} codes differ:\n{}", bad.len(), bad.join("\n"));
 }

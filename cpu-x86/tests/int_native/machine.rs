@@ -39,8 +39,9 @@ pub struct Machine(());
 impl Machine {
     /// Maps and assembles. Only one may exist, as its address is fixed; a second fails.
     pub fn new() -> Machine {
+        // MAP_POPULATE: a page fault at the end of ENTER would restart it over frames that it has already copied.
         // SAFETY: MAP_FIXED_NOREPLACE takes only addresses that nothing uses.
-        let got = unsafe { syscall(9, [BASE, LENGTH as u64, 7, 0x10_0022, u64::MAX, 0]) };
+        let got = unsafe { syscall(9, [BASE, LENGTH as u64, 7, 0x10_8022, u64::MAX, 0]) };
         assert_eq!(got, BASE, "mmap");
         let mut m = Machine(());
         let mut entry = vec![0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x9c];

@@ -21,6 +21,8 @@ mod shift;
 pub(crate) mod stack;
 mod string;
 mod swap;
+#[cfg(test)]
+mod tests;
 
 /// The meaning of `i`, if it belongs to this group.
 pub fn lookup(i: &Instruction) -> Option<Meaning> {
