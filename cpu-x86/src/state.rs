@@ -347,6 +347,20 @@ impl Cpu {
         cpu
     }
 
+    /// A processor in 64-bit mode at CPL 0 with paging off, so that linear addresses are physical: no hardware gets
+    /// there; for tests that execute single instructions.
+    #[doc(hidden)]
+    pub fn bare_64bit(ram: Arc<Ram>) -> Box<Cpu> {
+        let mut cpu = Cpu::new(ram, 0);
+        cpu.cr0 = 0x11;
+        cpu.efer = 1 << 10 | 1 << 8;
+        for s in [Seg::Es, Seg::Cs, Seg::Ss, Seg::Ds, Seg::Fs, Seg::Gs] {
+            let attr = if s == Seg::Cs { 0xa09b } else { 0xc093 };
+            cpu.set_segment(s, Segment { selector: 8, base: 0, limit: u32::MAX, attr });
+        }
+        cpu
+    }
+
     /// The status flags and all others: RFLAGS as PUSHF would see it (VM and RF included).
     pub fn flags(&self) -> u64 {
         self.system_flags | self.status_flags() | 2
