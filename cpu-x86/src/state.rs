@@ -5,6 +5,7 @@
 
 use crate::alu::flag;
 use crate::door::{Counts, Doors};
+use crate::lapic::Lapic;
 use emu_core::Ram;
 use softfp::F80;
 use std::sync::Arc;
@@ -128,6 +129,13 @@ pub struct Msrs {
     pub bios_sign_id: u64,
     pub misc_features: u64,
     pub perf_ctl: u64,
+    pub mc_ctl2: [u64; 4],
+    pub mcg_ctl: u64,
+    pub power_ctl: u64,
+    /// APERF and MPERF less the unhalted cycles.
+    pub aperf_offset: u64,
+    #[allow(missing_docs, reason = "see aperf_offset")]
+    pub mperf_offset: u64,
 }
 
 /// Bits of CR0.
@@ -255,6 +263,14 @@ pub struct Cpu {
     pub msr: Msrs,
     /// APIC number of this processor; 0 is the bootstrap processor.
     pub apic_id: u32,
+    /// How many processors the machine has: CPUID's topology leaves tell.
+    pub cpu_count: u32,
+    /// The local APIC.
+    pub lapic: Lapic,
+    /// State of the generator behind RDRAND and RDSEED: a function of the seed and of how often it was asked.
+    pub random: u64,
+    /// MSRs that were asked for and are not there: each is logged once.
+    pub(crate) refused_msrs: Vec<u32>,
     /// What has been retired, up to the last settling; [`Cpu::counts`] is exact at any instruction that may ask.
     pub(crate) settled: Counts,
     /// Is the processor running, halted, or waiting?
@@ -327,8 +343,12 @@ impl Cpu {
             vec: [VecReg([0; 64]); 32],
             k: [0; 8],
             fpu: Fpu::default(),
-            msr: Msrs::default(),
+            msr: crate::msr::at_power_on(),
             apic_id,
+            cpu_count: 1,
+            lapic: Lapic::new(apic_id),
+            random: u64::from(apic_id),
+            refused_msrs: Vec::new(),
             settled: Counts::default(),
             activity: Activity::Active,
             inhibit: 0,
