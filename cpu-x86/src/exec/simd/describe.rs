@@ -5,7 +5,7 @@
 //! mask of a variable blend, the implicit XMM0. Source: SDM vol. 2A, 2.3 and 3.1.1.4.
 
 use super::value::V;
-use super::{aes, control, galois, integer, motion, sha, shuffle};
+use super::{aes, control, convert, fma, fp, galois, integer, motion, sha, shuffle};
 use crate::memory::Access;
 use crate::state::Cpu;
 use iced_x86::{EncodingKind, Instruction, MemorySize, Mnemonic, OpKind};
@@ -129,6 +129,9 @@ fn kernel(m: Mnemonic, f: Form) -> Option<(Kernel, Per)> {
         .or_else(|| galois::kernel(m))
         .or_else(|| control::kernel(m))
         .map(|k| (k, Per::Fixed(0)))
+        .or_else(|| fp::kernel(m))
+        .or_else(|| convert::kernel(m, f))
+        .or_else(|| fma::kernel(m))
 }
 
 /// The description of `i`; `None` when it is no vector instruction, or one with a function of its own.
@@ -156,7 +159,7 @@ pub fn describe(i: &Instruction) -> Option<Simd> {
     };
     let (kernel, per) = kernel(i.mnemonic(), form)?;
     let [dst, a, b, c] = arrange(places, count, vex, kernel);
-    let bytes = places.iter().map(|p| p.bytes()).max().unwrap_or(0);
+    let bytes = places.iter().map(|p| p.bytes()).fold(memory_bytes as u8, u8::max);
     Some(Simd {
         kernel,
         dst,

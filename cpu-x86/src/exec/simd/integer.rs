@@ -9,13 +9,13 @@ use iced_x86::Mnemonic;
 /// A kernel of two operands that works lane by lane.
 macro_rules! lane {
     ($t:ty, $f:expr) => {
-        Kernel::Two(|a, b| each(a, b, |x: $t, y: $t| $f(x, y)))
+        Kernel::Two(|a, b| each::<$t, $t>(a, b, |x, y| $f(x, y)))
     };
 }
 /// A kernel of one operand, likewise.
 macro_rules! lane1 {
     ($t:ty, $f:expr) => {
-        Kernel::Two(|_, b| each1(b, |x: $t| $f(x)))
+        Kernel::Two(|_, b| each1::<$t, $t>(b, |x| $f(x)))
     };
 }
 /// A kernel for an operand whose halves of 128 bits (64 bits for MM registers) are separate.

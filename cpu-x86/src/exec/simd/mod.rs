@@ -8,9 +8,13 @@
 //! own. Source: SDM vol. 2.
 
 mod aes;
+mod approximate;
 mod check;
 mod control;
+mod convert;
 mod describe;
+mod fma;
+mod fp;
 mod galois;
 mod integer;
 mod masked;

@@ -8,7 +8,7 @@ use super::describe::{Kernel, Needs, Place, Simd};
 use super::value::V;
 use crate::fault::{Done, Stop};
 use crate::state::Cpu;
-use softfp::{Env, Rounding, flag};
+use softfp::{Env, flag};
 
 const CR4_OSXMMEXCPT: u64 = 1 << 10;
 /// Exceptions found before computing: an unmasked one keeps the others from being looked for.
@@ -136,21 +136,13 @@ pub fn set_mm(cpu: &mut Cpu, n: u8, v: u64) {
     r.sign_exponent = 0xffff;
 }
 
-/// The floating-point environment that MXCSR describes.
+/// The floating-point environment that MXCSR describes. Only masked sticky flags are in it, so that an unmasked one
+/// found there afterwards was raised now; the masked ones let `softfp` take its fast path.
 pub fn env_of(mxcsr: u32) -> Env {
-    let masks = (mxcsr >> 7 & 0x3f) as u8;
-    Env {
-        rounding: match mxcsr >> 13 & 3 {
-            0 => Rounding::Nearest,
-            1 => Rounding::Down,
-            2 => Rounding::Up,
-            _ => Rounding::Zero,
-        },
-        ftz: mxcsr & 1 << 15 != 0 && masks & flag::UE != 0,
-        daz: mxcsr & 1 << 6 != 0,
-        masks,
-        ..Env::default()
-    }
+    let mut env = Env::from_mxcsr(mxcsr);
+    env.flags &= env.masks;
+    env.ftz &= env.masks & flag::UE != 0;
+    env
 }
 
 /// Raises what an operation left unmasked in `env`, having recorded it in MXCSR.
