@@ -60,7 +60,7 @@ const fn mix(by: [u8; 4]) -> [u32; 256] {
 /// ShiftRows and SubBytes of both halves: byte k comes from byte `step` * k (mod 16). 5 shifts rows left, 13 right.
 #[inline(always)]
 fn shift(a: &V, sbox: &[u8; 256], step: usize) -> V {
-    V::from_fn(|k| sbox[usize::from(a.get::<u8>(k & 16 | k * step & 15))])
+    V::from_fn(|k| sbox[usize::from(a.get::<u8>((k & 16) | ((k * step) & 15)))])
 }
 
 /// MixColumns, then the round key.

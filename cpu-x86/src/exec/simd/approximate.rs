@@ -40,7 +40,7 @@ pub fn rsqrt(x: u32) -> u32 {
             // 2 / sqrt(1.yyyyyyyyyy1, twice that for an even biased exponent) in units of 2^-12.
             let operand = (u64::from(fraction >> 13) * 2 + 2049) << (1 - (exponent & 1));
             let root = ((1u64 << 39) / operand).isqrt().div_ceil(2) as u32;
-            (380 - exponent) / 2 << 23 | (root - 4096) << 11
+            ((380 - exponent) / 2) << 23 | (root - 4096) << 11
         }
     }
 }

@@ -28,7 +28,9 @@ pub enum Kernel {
     Fp(fn(&V, &V, usize, &mut Env) -> V),
     /// Likewise, with the immediate.
     FpImm(fn(&V, &V, u8, usize, &mut Env) -> V),
-    /// Likewise, of `a`, `b` and `c`.
+    /// As `FpImm`, in several steps, each of which ends in [`settle`](super::run::settle).
+    FpSteps(fn(&V, &V, u8, usize, &mut Env) -> V),
+    /// As `Fp`, of `a`, `b` and `c`.
     Fp3(fn(&V, &V, &V, usize, &mut Env) -> V),
     /// The status flags, of the lowest elements of `a` and `b`, in a floating-point environment.
     FpFlags(fn(&V, &V, &mut Env) -> u64),

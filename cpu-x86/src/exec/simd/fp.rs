@@ -5,6 +5,7 @@
 
 use super::approximate;
 use super::describe::{Kernel, Per};
+use super::run::settle;
 use super::value::{Lane, V};
 use crate::alu::flag::{CF, PF, ZF};
 use iced_x86::Mnemonic;
@@ -90,8 +91,8 @@ pub fn kernel(m: Mnemonic) -> Option<(Kernel, Per)> {
         Hsubpd | Vhsubpd     => (Kernel::Fp(|a, b, n, env| pairs(a, b, n, 2, |x, y| f64::sub(x, y, env))), PD),
         Addsubps | Vaddsubps => (Kernel::Fp(addsubps), PS),
         Addsubpd | Vaddsubpd => (Kernel::Fp(addsubpd), PD),
-        Dpps | Vdpps         => (Kernel::FpImm(dpps), PS),
-        Dppd | Vdppd         => (Kernel::FpImm(dppd), PD),
+        Dpps | Vdpps         => (Kernel::FpSteps(dpps), PS),
+        Dppd | Vdppd         => (Kernel::FpSteps(dppd), PD),
         _ => return None,
     })
 }
@@ -183,30 +184,42 @@ fn addsubpd(a: &V, b: &V, n: usize, env: &mut Env) -> V {
 }
 
 /// In each half, the sum of the products that bits 7:4 of `imm` select, in the elements that bits 3:0 select.
+///
+/// An unmasked exception in one step keeps the next from being taken.
 fn dpps(a: &V, b: &V, imm: u8, n: usize, env: &mut Env) -> V {
-    let mut r = V::ZERO;
-    for half in (0..n).step_by(4) {
-        let mut product = |k: usize| match imm >> (4 + k) & 1 {
-            0 => 0,
-            _ => f32::mul(a.get(half + k), b.get(half + k), env),
-        };
-        let p = [product(0), product(1), product(2), product(3)];
-        let (low, high) = (f32::add(p[0], p[1], env), f32::add(p[2], p[3], env));
-        let sum = f32::add(low, high, env);
-        for k in (0..4).filter(|k| imm >> k & 1 != 0) {
-            r.put(half + k, sum);
+    let product = |k: usize, env: &mut Env| match imm >> (4 + (k & 3)) & 1 {
+        0 => 0,
+        _ => f32::mul(a.get(k), b.get(k), env),
+    };
+    let mut earlier = env.flags;
+    let mut r = elements(&V::ZERO, n, |k| product(k, env));
+    // Neighbours, then what came of them: element 0 of each half gets the sum.
+    for (step, count) in [(1, n / 2), (2, n / 4)] {
+        if settle(env, earlier) {
+            return r;
+        }
+        earlier = env.flags;
+        for k in (0..count).map(|k| 2 * step * k) {
+            r.put(k, f32::add(r.get(k), r.get(k + step), env));
         }
     }
-    r
+    settle(env, earlier);
+    elements(&V::ZERO, n, |k| if imm >> (k & 3) & 1 != 0 { r.get(k & !3) } else { 0u32 })
 }
 
 /// The sum of the products that bits 5:4 of `imm` select, in the elements that bits 1:0 select.
 fn dppd(a: &V, b: &V, imm: u8, _: usize, env: &mut Env) -> V {
-    let mut product = |k: usize| match imm >> (4 + k) & 1 {
+    let product = |k: usize, env: &mut Env| match imm >> (4 + k) & 1 {
         0 => 0,
         _ => f64::mul(a.get(k), b.get(k), env),
     };
-    let p = [product(0), product(1)];
+    let earlier = env.flags;
+    let p = [product(0, env), product(1, env)];
+    if settle(env, earlier) {
+        return V::ZERO;
+    }
+    let earlier = env.flags;
     let sum = f64::add(p[0], p[1], env);
+    settle(env, earlier);
     elements(&V::ZERO, 2, |k| if imm >> k & 1 != 0 { sum } else { 0 })
 }

@@ -62,9 +62,9 @@ pub fn kernel(m: Mnemonic, f: Form) -> Option<Kernel> {
 
         Pmullw | Vpmullw     => lane!(u16, u16::wrapping_mul),
         Pmulld | Vpmulld     => lane!(u32, u32::wrapping_mul),
-        Pmulhw | Vpmulhw     => lane!(i16, |x, y| (i32::from(x) * i32::from(y) >> 16) as i16),
-        Pmulhuw | Vpmulhuw   => lane!(u16, |x, y| (u32::from(x) * u32::from(y) >> 16) as u16),
-        Pmulhrsw | Vpmulhrsw => lane!(i16, |x, y| (((i32::from(x) * i32::from(y) >> 14) + 1) >> 1) as i16),
+        Pmulhw | Vpmulhw     => lane!(i16, |x, y| ((i32::from(x) * i32::from(y)) >> 16) as i16),
+        Pmulhuw | Vpmulhuw   => lane!(u16, |x, y| ((u32::from(x) * u32::from(y)) >> 16) as u16),
+        Pmulhrsw | Vpmulhrsw => lane!(i16, |x, y| ((((i32::from(x) * i32::from(y)) >> 14) + 1) >> 1) as i16),
         Pmuludq | Vpmuludq   => lane!(u64, |x, y| (x & 0xffff_ffff) * (y & 0xffff_ffff)),
         Pmuldq | Vpmuldq     => lane!(i64, |x, y| i64::from(x as i32) * i64::from(y as i32)),
         Pmaddwd | Vpmaddwd   => lane!(u32, pmaddwd),

@@ -67,9 +67,11 @@ impl Simd {
         let n = usize::from(self.count);
         let mut env = env_of(cpu.mxcsr);
         let mut compared = None;
+        let earlier = env.flags;
         let r = match self.kernel {
             Kernel::Fp(f) => f(&a, b, n, &mut env),
             Kernel::FpImm(f) => f(&a, b, self.imm, n, &mut env),
+            Kernel::FpSteps(f) => f(&a, b, self.imm, n, &mut env),
             Kernel::Fp3(f) => f(&a, b, &c, n, &mut env),
             Kernel::FpFlags(f) => {
                 compared = Some(f(&a, b, &mut env));
@@ -77,6 +79,9 @@ impl Simd {
             }
             _ => V::ZERO,
         };
+        if !matches!(self.kernel, Kernel::FpSteps(_)) {
+            settle(&mut env, earlier);
+        }
         raise(cpu, &env)?;
         match compared {
             Some(flags) => cpu.set_status_flags(flags),
@@ -145,16 +150,25 @@ pub fn env_of(mxcsr: u32) -> Env {
     env
 }
 
+/// Ends an operation over some elements, `earlier` flags from before it: an unmasked exception found before computing
+/// in any element keeps those found after it from being recorded. Is any exception unmasked?
+#[inline]
+pub fn settle(env: &mut Env, earlier: u8) -> bool {
+    let unmasked = env.flags & !env.masks;
+    if unmasked & BEFORE != 0 {
+        env.flags = earlier | env.flags & BEFORE;
+    }
+    unmasked != 0
+}
+
 /// Raises what an operation left unmasked in `env`, having recorded it in MXCSR.
 ///
 /// # Errors
 /// #XM, or #UD where the system has not said that it handles #XM (CR4.OSXMMEXCPT).
 fn raise(cpu: &mut Cpu, env: &Env) -> Done {
-    let unmasked = env.flags & !env.masks;
-    if unmasked == 0 {
+    if env.flags & !env.masks == 0 {
         return Ok(());
     }
-    let seen = if unmasked & BEFORE != 0 { env.flags & BEFORE } else { env.flags };
-    cpu.mxcsr |= u32::from(seen);
+    cpu.mxcsr |= u32::from(env.flags);
     Err(if cpu.cr4 & CR4_OSXMMEXCPT != 0 { Stop::XM } else { Stop::UD })
 }

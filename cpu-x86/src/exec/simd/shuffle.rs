@@ -45,12 +45,12 @@ pub fn kernel(m: Mnemonic, f: Form) -> Option<Kernel> {
         Vpermq | Vpermpd   => Kernel::Imm(|_, b, imm| V::from_fn(|k| b.get::<u64>(pick4(imm, k)))),
         Vperm2f128 | Vperm2i128 => Kernel::Imm(perm128),
 
-        Blendps | Vblendps | Vpblendd => Kernel::Imm(|a, b, imm| blend::<u32>(a, b, imm)),
-        Blendpd | Vblendpd            => Kernel::Imm(|a, b, imm| blend::<u64>(a, b, imm)),
-        Pblendw | Vpblendw            => Kernel::Imm(|a, b, imm| blend::<u16>(a, b, imm)),
-        Pblendvb | Vpblendvb          => Kernel::Three(|a, b, c| blendv::<u8>(a, b, c)),
-        Blendvps | Vblendvps          => Kernel::Three(|a, b, c| blendv::<u32>(a, b, c)),
-        Blendvpd | Vblendvpd          => Kernel::Three(|a, b, c| blendv::<u64>(a, b, c)),
+        Blendps | Vblendps | Vpblendd => Kernel::Imm(blend::<u32>),
+        Blendpd | Vblendpd            => Kernel::Imm(blend::<u64>),
+        Pblendw | Vpblendw            => Kernel::Imm(blend::<u16>),
+        Pblendvb | Vpblendvb          => Kernel::Three(blendv::<u8>),
+        Blendvps | Vblendvps          => Kernel::Three(blendv::<u32>),
+        Blendvpd | Vblendvpd          => Kernel::Three(blendv::<u64>),
         Insertps | Vinsertps if f.memory => Kernel::Imm(|a, b, imm| insertps(a, b.get(0), imm)),
         Insertps | Vinsertps          => Kernel::Imm(|a, b, imm| insertps(a, b.get(usize::from(imm >> 6)), imm)),
 

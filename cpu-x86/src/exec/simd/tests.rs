@@ -75,7 +75,8 @@ fn a_legacy_write_keeps_the_upper_bits_and_a_vex_write_clears_them_to_bit_511() 
 
 #[test]
 fn disabled_state_raises_ud_before_nm_before_mf() {
-    let table: [(&str, fn(&mut Cpu), [Done; 3]); 9] = [
+    type Row = (&'static str, fn(&mut Cpu), [Done; 3]);
+    let table: [Row; 9] = [
         ("all on", |_| {}, [Ok(()), Ok(()), Ok(())]),
         ("CR0.EM", |c| c.cr0 |= 4, [Err(Stop::UD), Ok(()), Err(Stop::UD)]),
         ("CR0.TS", |c| c.cr0 |= 8, [Err(Stop::NM), Err(Stop::NM), Err(Stop::NM)]),
@@ -131,7 +132,8 @@ fn an_unmasked_exception_leaves_its_flag_and_no_result() {
     let mut cpu = ready();
     // 1/1, 1/0, 1/denormal (overflow), 1/3 (inexact): only the flags found before computing are left.
     let divisors = 0x4040_0000_0000_0001_0000_0000_3f80_0000;
-    (set(&mut cpu, 0, ones), set(&mut cpu, 1, divisors));
+    set(&mut cpu, 0, ones);
+    set(&mut cpu, 1, divisors);
     cpu.mxcsr = 0x1d80;
     assert_eq!(run(&mut cpu, &DIVPS), Err(Stop::XM));
     assert_eq!((cpu.mxcsr, get(&cpu, 0)), (0x1d80 | 4 | 2, ones));
@@ -143,7 +145,8 @@ fn an_unmasked_exception_leaves_its_flag_and_no_result() {
     assert_eq!(get(&cpu, 0), 0x3eaa_aaab_7f80_0000_7f80_0000_3f80_0000);
     // A flag left from before does not trap when it is unmasked later.
     cpu.mxcsr = 0x1d80 | 4;
-    (set(&mut cpu, 0, ones), set(&mut cpu, 1, ones));
+    set(&mut cpu, 0, ones);
+    set(&mut cpu, 1, ones);
     assert_eq!(run(&mut cpu, &DIVPS), Ok(()));
 }
 
@@ -213,7 +216,8 @@ fn aes_steps_agree_with_intels_white_paper() {
     ];
     let mut cpu = ready();
     for (opcode, want) in table {
-        (set(&mut cpu, 0, state), set(&mut cpu, 1, key));
+        set(&mut cpu, 0, state);
+        set(&mut cpu, 1, key);
         assert_eq!(run(&mut cpu, &[0x66, 0x0f, 0x38, opcode, 0xc1]), Ok(()));
         assert_eq!(get(&cpu, 0), want, "opcode {opcode:x}");
     }
