@@ -138,53 +138,6 @@ pub struct Msrs {
     pub mperf_offset: u64,
 }
 
-/// Bits of CR0.
-pub mod cr0 {
-    #![allow(missing_docs, reason = "the mnemonics are the SDM's")]
-    pub const PE: u64 = 1;
-    pub const MP: u64 = 1 << 1;
-    pub const EM: u64 = 1 << 2;
-    pub const TS: u64 = 1 << 3;
-    pub const ET: u64 = 1 << 4;
-    pub const NE: u64 = 1 << 5;
-    pub const WP: u64 = 1 << 16;
-    pub const AM: u64 = 1 << 18;
-    pub const NW: u64 = 1 << 29;
-    pub const CD: u64 = 1 << 30;
-    pub const PG: u64 = 1 << 31;
-}
-
-/// Bits of CR4.
-pub mod cr4 {
-    #![allow(missing_docs, reason = "the mnemonics are the SDM's")]
-    pub const VME: u64 = 1;
-    pub const PVI: u64 = 1 << 1;
-    pub const TSD: u64 = 1 << 2;
-    pub const DE: u64 = 1 << 3;
-    pub const PSE: u64 = 1 << 4;
-    pub const PAE: u64 = 1 << 5;
-    pub const MCE: u64 = 1 << 6;
-    pub const PGE: u64 = 1 << 7;
-    pub const PCE: u64 = 1 << 8;
-    pub const OSFXSR: u64 = 1 << 9;
-    pub const OSXMMEXCPT: u64 = 1 << 10;
-    pub const UMIP: u64 = 1 << 11;
-    pub const FSGSBASE: u64 = 1 << 16;
-    pub const PCIDE: u64 = 1 << 17;
-    pub const OSXSAVE: u64 = 1 << 18;
-    pub const SMEP: u64 = 1 << 20;
-    pub const SMAP: u64 = 1 << 21;
-}
-
-/// Bits of IA32_EFER.
-pub mod efer {
-    #![allow(missing_docs, reason = "the mnemonics are the SDM's")]
-    pub const SCE: u64 = 1;
-    pub const LME: u64 = 1 << 8;
-    pub const LMA: u64 = 1 << 10;
-    pub const NXE: u64 = 1 << 11;
-}
-
 /// Indexes into [`Cpu::regs`] past the sixteen general registers.
 pub mod cell {
     /// Always zero: an addressing form without base or index reads it.
@@ -243,8 +196,6 @@ pub struct Cpu {
     pub(crate) cr3: u64,
     pub(crate) cr4: u64,
     pub(crate) efer: u64,
-    /// The four page-directory-pointer entries of PAE paging, loaded with CR3.
-    pub(crate) pdpte: [u64; 4],
     /// XCR0.
     pub xcr0: u64,
     /// PKRU.
@@ -335,7 +286,6 @@ impl Cpu {
             cr3: 0,
             cr4: 0,
             efer: 0,
-            pdpte: [0; 4],
             xcr0: 1,
             pkru: 0,
             dr: [0; 8],
