@@ -13,6 +13,7 @@
 //! - [`reset`]: ports 80h, 92h and CF9h.
 //! - [`rtc`]: MC146818, the real-time clock and its memory.
 //! - [`uart`]: 16550A, the serial port.
+//! - [`virtio`]: virtio over PCI: entropy source and console.
 
 pub mod acpi;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub mod pit;
 pub mod reset;
 pub mod rtc;
 pub mod uart;
+pub mod virtio;
 
 pub use acpi::pm::Pm;
 pub use debug_exit::DebugExit;
@@ -40,6 +42,7 @@ pub use pit::Pit;
 pub use reset::{Post, ResetControl};
 pub use rtc::Rtc;
 pub use uart::Uart;
+pub use virtio::{Console, Rng, VirtioPci};
 
 #[cfg(test)]
 mod tests {
