@@ -16,7 +16,7 @@ mod unpack;
 mod zero_page;
 
 pub use error::LoadError;
-pub use layout::{Span, Use, memory_map};
+pub use layout::{GDT, Span, Use, memory_map};
 
 use emu_core::Gpa;
 use std::fmt;
