@@ -1,1 +1,58 @@
-//! To be written.
+//! The chips of the board, one per file.
+//!
+//! Each is an [`emu_core::Device`]: a value that answers its registers and says by effects what it does to the world.
+//!
+//! - [`acpi`]: the power management block with its timer, and the tables.
+//! - [`debug_exit`]: isa-debug-exit and the "Shutdown" port.
+//! - [`i8042`]: 8042, the keyboard controller.
+//! - [`ioapic`]: 82093AA, the I/O APIC.
+//! - [`pic`]: 8259A pair, the ISA interrupt controllers.
+//! - [`pit`]: 8254, the interval timer, and port 61h.
+//! - [`reset`]: ports 80h, 92h and CF9h.
+//! - [`rtc`]: MC146818, the real-time clock and its memory.
+//! - [`uart`]: 16550A, the serial port.
+
+pub mod acpi;
+#[cfg(test)]
+mod bench;
+pub mod debug_exit;
+pub mod i8042;
+pub mod ioapic;
+mod lanes;
+pub mod pic;
+pub mod pit;
+pub mod reset;
+pub mod rtc;
+pub mod uart;
+
+pub use acpi::pm::Pm;
+pub use debug_exit::DebugExit;
+pub use i8042::Keyboard;
+pub use ioapic::IoApic;
+pub use pic::Pic;
+pub use pit::Pit;
+pub use reset::{Post, ResetControl};
+pub use rtc::Rtc;
+pub use uart::Uart;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::abuse;
+
+    #[test]
+    fn no_register_sequence_makes_a_chip_panic_or_hang() {
+        for seed in 0..20 {
+            abuse(Uart::com1(), seed, 5_000);
+            abuse(Pic::default(), seed, 5_000);
+            abuse(Pit::default(), seed, 5_000);
+            abuse(IoApic::new(0), seed, 5_000);
+            abuse(Rtc::new(rtc::DEFAULT_START), seed, 5_000);
+            abuse(Keyboard::default(), seed, 5_000);
+            abuse(Post::default(), seed, 5_000);
+            abuse(ResetControl::default(), seed, 5_000);
+            abuse(DebugExit::default(), seed, 5_000);
+            abuse(Pm::default(), seed, 5_000);
+        }
+    }
+}
