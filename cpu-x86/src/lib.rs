@@ -4,15 +4,23 @@
 //! counters or boards: both are behind the [`Doors`] it is given for the length of a run.
 
 pub mod alu;
+mod control;
+mod debug;
+mod deliver;
 mod door;
 pub mod exec;
 mod fault;
 mod flags;
 pub mod memory;
 mod operand;
+mod reset;
+mod segment;
+mod stack;
 mod state;
+mod task;
 
 pub use door::{Counts, Doors, Facts, NoDoors, Refused, Ring};
 pub use fault::{Done, Exception, Stop, vector};
 pub use memory::Access;
+pub use reset::Long64;
 pub use state::{Activity, Cpu, Fpu, Msrs, Seg, Segment, Table, VecReg};

@@ -118,3 +118,26 @@ impl Cpu {
         self.store(at, bytes, v)
     }
 }
+
+/// What has changed of what linear addresses mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paging {
+    /// CR3 was written; `keep` is bit 63 of the value with CR4.PCIDE.
+    Cr3 {
+        /// Translations of the new PCID stay valid.
+        keep: bool,
+    },
+    /// A bit of CR0, CR4 or EFER that paging depends on.
+    Control,
+}
+
+/// Physical address bits, as CPUID.80000008H:EAX reports them.
+pub(crate) const MAXPHYADDR: u32 = 46;
+
+// Stubs on the branch of the system instructions: the engine's real ones replace them.
+impl Cpu {
+    /// Paging structures may mean something else now: drops what was cached of them.
+    pub(crate) fn on_paging_change(&mut self, what: Paging) {
+        let _ = what;
+    }
+}

@@ -146,6 +146,14 @@ pub mod cell {
     pub const COUNT: usize = 32;
 }
 
+/// Bits of [`Cpu::inhibit`] and [`Cpu::shadow`]. Source: SDM vol. 3A, 6.8.3; vol. 3C, table 25-3.
+pub(crate) mod shadow {
+    /// Blocking by STI: of maskable interrupts.
+    pub const STI: u8 = 1;
+    /// Blocking by MOV SS: of interrupts, NMI and debug traps.
+    pub const MOV_SS: u8 = 2;
+}
+
 /// One logical processor.
 #[repr(C)]
 pub struct Cpu {
@@ -202,6 +210,24 @@ pub struct Cpu {
     pub(crate) settled: Counts,
     /// Is the processor running, halted, or waiting?
     pub activity: Activity,
+    /// What the instruction that has just run holds off for the next one: [`shadow`] bits, set by STI and MOV SS.
+    pub(crate) inhibit: u8,
+    /// What is held off at this boundary: [`shadow`] bits, moved here from `inhibit` by [`Cpu::service`].
+    pub(crate) shadow: u8,
+    /// The instruction just run takes no single-step trap (MOV SS, and those that clear TF on their way).
+    pub(crate) no_step: bool,
+    /// An NMI waits.
+    pub(crate) nmi_pending: bool,
+    /// NMIs wait until the next IRET.
+    pub(crate) nmi_blocked: bool,
+    /// The 8259A's INTR line, as wired to LINT0.
+    pub(crate) intr_line: bool,
+    /// Debug traps of the instruction just run, as bits of DR6.
+    pub(crate) pending_debug: u64,
+    /// An INIT signal waits.
+    pub(crate) init_pending: bool,
+    /// A start-up IPI that came in, with its vector.
+    pub(crate) sipi: Option<u8>,
     /// Guest memory.
     pub(crate) ram: Arc<Ram>,
     /// The doors of the current run.
@@ -225,7 +251,7 @@ pub enum Activity {
 impl Cpu {
     /// A processor at power-on over `ram`; `apic_id` 0 is the bootstrap processor, others wait for a start-up IPI.
     pub fn new(ram: Arc<Ram>, apic_id: u32) -> Box<Cpu> {
-        Box::new(Cpu {
+        let mut cpu = Box::new(Cpu {
             regs: [0; cell::COUNT],
             cc_a: 0,
             cc_b: 0,
@@ -254,10 +280,21 @@ impl Cpu {
             msr: Msrs::default(),
             apic_id,
             settled: Counts::default(),
-            activity: if apic_id == 0 { Activity::Active } else { Activity::WaitForSipi },
+            activity: Activity::Active,
+            inhibit: 0,
+            shadow: 0,
+            no_step: false,
+            nmi_pending: false,
+            nmi_blocked: false,
+            intr_line: false,
+            pending_debug: 0,
+            init_pending: false,
+            sipi: None,
             ram,
             doors: None,
-        })
+        });
+        cpu.power_on();
+        cpu
     }
 
     /// The status flags and all others: RFLAGS as PUSHF would see it (VM and RF included).
