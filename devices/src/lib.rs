@@ -4,8 +4,10 @@
 //!
 //! - [`acpi`]: the power management block with its timer, and the tables.
 //! - [`debug_exit`]: isa-debug-exit and the "Shutdown" port.
+//! - [`hpet`]: HPET, the high precision event timer.
 //! - [`i8042`]: 8042, the keyboard controller.
 //! - [`ioapic`]: 82093AA, the I/O APIC.
+//! - [`pci`]: the PCI host bridge, configuration space and MSI-X.
 //! - [`pic`]: 8259A pair, the ISA interrupt controllers.
 //! - [`pit`]: 8254, the interval timer, and port 61h.
 //! - [`reset`]: ports 80h, 92h and CF9h.
@@ -16,9 +18,11 @@ pub mod acpi;
 #[cfg(test)]
 mod bench;
 pub mod debug_exit;
+pub mod hpet;
 pub mod i8042;
 pub mod ioapic;
 mod lanes;
+pub mod pci;
 pub mod pic;
 pub mod pit;
 pub mod reset;
@@ -27,8 +31,10 @@ pub mod uart;
 
 pub use acpi::pm::Pm;
 pub use debug_exit::DebugExit;
+pub use hpet::Hpet;
 pub use i8042::Keyboard;
 pub use ioapic::IoApic;
+pub use pci::PciBus;
 pub use pic::Pic;
 pub use pit::Pit;
 pub use reset::{Post, ResetControl};
@@ -53,6 +59,8 @@ mod tests {
             abuse(ResetControl::default(), seed, 5_000);
             abuse(DebugExit::default(), seed, 5_000);
             abuse(Pm::default(), seed, 5_000);
+            abuse(Hpet::default(), seed, 5_000);
+            abuse(PciBus::new(emu_core::Gpa(4 << 30)), seed, 5_000);
         }
     }
 }
