@@ -3,7 +3,7 @@
 //! The interrupt controllers are held by name, since the board wires lines and acknowledge cycles to them; all others
 //! are only devices. A chip's number is its place in the list: the controllers come first.
 
-use devices::{IoApic, Pic, Pit, Rtc, Uart, rtc};
+use devices::{DebugExit, IoApic, Keyboard, Pic, Pit, Pm, Post, ResetControl, Rtc, Uart, rtc};
 use emu_core::{Device, Region};
 
 /// Number of the 8259A pair.
@@ -38,6 +38,11 @@ impl Chips {
             Box::new(Uart::com1()),
             Box::new(Pit::default()),
             Box::new(Rtc::new(rtc::DEFAULT_START)),
+            Box::new(Keyboard::default()),
+            Box::new(Pm::default()),
+            Box::new(ResetControl::default()),
+            Box::new(Post::default()),
+            Box::new(DebugExit::default()),
         ];
         Chips { pic: Pic::default(), ioapic: IoApic::new(0), others }
     }

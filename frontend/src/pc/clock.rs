@@ -11,10 +11,12 @@ pub fn time(tick: u64) -> Time {
     u64::try_from(ps).map_or(Time::NEVER, Time::ps)
 }
 
-/// The first tick that is not before `at`.
+/// The first tick whose instant, as [`time`] rounds it, is not before `at`.
 pub fn tick(at: Time) -> u64 {
-    let ticks = (u128::from(at.as_ps()) * 11).div_ceil(5000);
-    u64::try_from(ticks).unwrap_or(u64::MAX)
+    match at.as_ps().checked_sub(1) {
+        None => 0,
+        Some(ps) => u64::try_from(u128::from(ps) * 11 / 5000).map_or(u64::MAX, |n| n + 1),
+    }
 }
 
 #[cfg(test)]

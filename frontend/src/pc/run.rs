@@ -255,9 +255,9 @@ impl Machine {
             match m.mode {
                 Delivery::Init => {
                     cpu.lapic.reset();
-                    cpu.init();
+                    cpu.raise_init();
                 }
-                Delivery::StartUp => cpu.sipi(m.vector),
+                Delivery::StartUp => cpu.raise_sipi(m.vector),
                 Delivery::Nmi => cpu.raise_nmi(),
                 mode => cpu.lapic.receive(mode, m.vector, m.level),
             }
