@@ -3,7 +3,8 @@
 //! The interrupt controllers are held by name, since the board wires lines and acknowledge cycles to them; all others
 //! are only devices. A chip's number is its place in the list: the controllers come first.
 
-use devices::{DebugExit, IoApic, Keyboard, Pic, Pit, Pm, Post, ResetControl, Rtc, Uart, rtc};
+use super::firmware::high_mmio;
+use devices::{DebugExit, IoApic, Keyboard, PciBus, Pic, Pit, Pm, Post, ResetControl, Rtc, Uart, rtc};
 use emu_core::{Device, Region};
 
 /// Number of the 8259A pair.
@@ -32,14 +33,15 @@ pub struct Chips {
 }
 
 impl Chips {
-    /// The chips of a machine with so many processors and so much RAM.
-    pub fn new(_processors: u32, _ram_bytes: u64) -> Chips {
+    /// The chips of a machine with so much RAM.
+    pub fn new(ram_bytes: u64) -> Chips {
         let others: Vec<Box<dyn Device>> = vec![
             Box::new(Uart::com1()),
             Box::new(Pit::default()),
             Box::new(Rtc::new(rtc::DEFAULT_START)),
             Box::new(Keyboard::default()),
-            Box::new(Pm::default()),
+            Box::new(Pm::new(true)),
+            Box::new(PciBus::new(high_mmio(ram_bytes))),
             Box::new(ResetControl::default()),
             Box::new(Post::default()),
             Box::new(DebugExit::default()),
