@@ -133,11 +133,8 @@ impl Apt {
         let shown = shown(command);
         let errors = self.folder.join("errors");
         let file = fs::File::create(&errors).map_err(host("write", &errors))?;
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(file)
-            .spawn()
-            .map_err(|e| refused(&shown, &e.to_string()))?;
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(file).spawn().map_err(|e| refused(&shown, &e.to_string()))?;
         let out = child.stdout.take().expect("stdout was asked to be a pipe");
         for line in BufReader::new(out).lines().map_while(Result::ok) {
             if let Some(at) = line.strip_prefix("dlstatus:").and_then(|l| l.split(':').nth(1)?.parse().ok()) {
@@ -159,7 +156,8 @@ fn sources(suite: &str) -> Result<String, ImageError> {
     let output = command.output().map_err(|e| refused("apt-get indextargets", &e.to_string()))?;
     let said = String::from_utf8_lossy(&output.stdout);
     let of_debian = |uri: &&str| uri.contains("/debian");
-    let (security, main): (Vec<&str>, Vec<&str>) = said.lines().filter(of_debian).partition(|uri| uri.contains("security"));
+    let (security, main): (Vec<&str>, Vec<&str>) =
+        said.lines().filter(of_debian).partition(|uri| uri.contains("security"));
     let main = main.first().ok_or_else(|| refused("apt-get indextargets", "the host's apt knows no Debian archive"))?;
     let signed = if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
     let mut text = format!("deb {signed}{main} {suite} main\n");
@@ -194,7 +192,8 @@ fn name_and_version(file: &str) -> Option<String> {
 
 fn shown(command: &Command) -> String {
     let program = command.get_program().to_string_lossy().into_owned();
-    let verb = command.get_args().map(|a| a.to_string_lossy()).find(|a| a.starts_with(|c: char| c.is_ascii_lowercase()));
+    let verb =
+        command.get_args().map(|a| a.to_string_lossy()).find(|a| a.starts_with(|c: char| c.is_ascii_lowercase()));
     verb.map_or(program.clone(), |verb| format!("{program} {verb}"))
 }
 

@@ -14,7 +14,9 @@ pub fn bar() -> impl FnMut(Progress) {
     move |progress| {
         let line = match &progress {
             Progress::Step(text) => text.clone(),
-            Progress::Fetch { files, total, .. } => format!("fetching {files} packages, {} MB", total.div_ceil(1_000_000)),
+            Progress::Fetch { files, total, .. } => {
+                format!("fetching {files} packages, {} MB", total.div_ceil(1_000_000))
+            }
         };
         let news = line != told;
         if !terminal {

@@ -104,6 +104,8 @@ fn each_file(
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             visit(&name, &mut entry).map_err(damaged)?;
         }
+        // To the end, where the compression's own check of the content stands.
+        std::io::copy(&mut inner.into_inner(), &mut std::io::sink()).map_err(damaged)?;
         return Ok(());
     }
     Err(unsound(path, &format!("it has no member {member}")))
@@ -115,7 +117,9 @@ pub fn decompressor<'a>(ending: &str, from: impl Read + 'a) -> std::io::Result<B
         "" => Box::new(from),
         ".gz" => Box::new(flate2::read::MultiGzDecoder::new(from)),
         ".xz" => Box::new(lzma_rust2::XzReader::new(BufReader::new(from), true)),
-        ".zst" => Box::new(ruzstd::decoding::StreamingDecoder::new(BufReader::new(from)).map_err(std::io::Error::other)?),
+        ".zst" => {
+            Box::new(ruzstd::decoding::StreamingDecoder::new(BufReader::new(from)).map_err(std::io::Error::other)?)
+        }
         other => return Err(std::io::Error::other(format!("unknown compression {other}"))),
     })
 }

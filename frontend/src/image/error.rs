@@ -65,7 +65,10 @@ pub enum ImageError {
 
     /// The host's package client refused for another reason than a missing network.
     #[error("`{command}` failed: {said}")]
-    #[diagnostic(code(image::client), help("check the names given to `--with`; `--offline FOLDER` does without the client"))]
+    #[diagnostic(
+        code(image::client),
+        help("check the names given to `--with`; `--offline FOLDER` does without the client")
+    )]
     Client {
         /// The command, without its options.
         command: String,

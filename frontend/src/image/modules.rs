@@ -92,12 +92,16 @@ fn needed(values: &[String]) -> Vec<String> {
 /// The modules after `pre:`, which are to be loaded first.
 fn soft(values: &[String]) -> Vec<String> {
     let before = values.iter().filter_map(|v| v.split_once("pre:")).map(|(_, list)| list);
-    before.flat_map(|list| list.split("post:").next().unwrap_or_default().split_whitespace()).map(|n| n.replace('-', "_")).collect()
+    before
+        .flat_map(|list| list.split("post:").next().unwrap_or_default().split_whitespace())
+        .map(|n| n.replace('-', "_"))
+        .collect()
 }
 
 /// `modules.dep`: a line for each module, its needs from the nearest to the farthest (modprobe loads from the right).
 fn dependencies(chosen: &BTreeMap<String, Module>, top: &str) -> String {
-    let short = |m: &Module| m.path.strip_prefix(top).map_or_else(|| m.path.clone(), |p| p.trim_start_matches('/').to_owned());
+    let short =
+        |m: &Module| m.path.strip_prefix(top).map_or_else(|| m.path.clone(), |p| p.trim_start_matches('/').to_owned());
     let mut text = String::new();
     for (name, module) in chosen {
         let (mut order, mut seen) = (Vec::new(), BTreeSet::new());

@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn a_closure_follows_alternatives_and_provided_names_and_says_what_is_missing() {
         let (shelf, mut missing) = (shelf(), BTreeSet::new());
-        let names: Vec<&str> = shelf.closure("linux-perf", |_| true, &mut missing).iter().map(|d| d.package.as_str()).collect();
+        let names: Vec<&str> =
+            shelf.closure("linux-perf", |_| true, &mut missing).iter().map(|d| d.package.as_str()).collect();
         assert_eq!(names, ["libc6", "libdw1", "linux-perf", "perl"]);
         assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["libgone"]);
     }
@@ -121,7 +122,8 @@ mod tests {
     #[test]
     fn libraries_are_told_from_interpreters() {
         let (shelf, mut missing) = (shelf(), BTreeSet::new());
-        let names: Vec<&str> = shelf.closure("linux-perf", is_library, &mut missing).iter().map(|d| d.package.as_str()).collect();
+        let names: Vec<&str> =
+            shelf.closure("linux-perf", is_library, &mut missing).iter().map(|d| d.package.as_str()).collect();
         assert_eq!(names, ["libc6", "libdw1", "linux-perf"]);
         assert!(is_library("libpython3.11") && !is_library("libpython3.11-stdlib") && !is_library("perl"));
     }
