@@ -256,6 +256,7 @@ fn every_exact_instruction_is_native() {
             let (mut m1, mut m2) = (memory, memory);
             let want = native.run(&image, &mut m1, flags);
             let got = ours(&mut cpu, &ram, &i, &image, &mut m2, flags);
+            let (want, got) = (masked(&i, want), masked(&i, got));
             if (want, m1) == (got, m2) {
                 continue;
             }
@@ -269,6 +270,15 @@ fn every_exact_instruction_is_native() {
         }
     }
     assert!(wrong.is_empty(), "{} encodings differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Where the oracle is not an Intel processor: FCOMI and its kin clear C1 (SDM vol. 2), AMD's leave it.
+fn masked(i: &Instruction, mut outcome: (Image, u64)) -> (Image, u64) {
+    use Mnemonic::*;
+    if matches!(i.mnemonic(), Fcomi | Fcomip | Fucomi | Fucomip) {
+        outcome.0.sw &= !0x200;
+    }
+    outcome
 }
 
 type Outcome<'a> = (&'a (Image, u64), &'a [u8; 16]);

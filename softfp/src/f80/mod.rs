@@ -295,8 +295,9 @@ fn tiny(negative: bool, exp: i32, v: u128, p: u32, unbounded: (i32, u64, bool, b
     env.rounded_up = up;
     match field + ADJUST {
         field @ 1.. => F80 { significand, sign_exponent: field as u16 }.with_sign(negative),
-        // Only FSCALE can get here.
+        // Only FSCALE can get here, and hardware gives zero in every rounding.
         _ => {
+            env.flags |= flag::PE;
             env.rounded_up = false;
             F80::zero(negative)
         }
@@ -309,7 +310,12 @@ fn overflow(negative: bool, (field, significand): (i32, u64), p: u32, env: &mut 
     if env.masks & flag::OE == 0 {
         return match field - ADJUST {
             field if field < i32::from(TOP) => F80 { significand, sign_exponent: field as u16 }.with_sign(negative),
-            _ => F80::infinity(negative),
+            // Only FSCALE can get here, and hardware gives infinity in every rounding.
+            _ => {
+                env.flags |= flag::PE;
+                env.rounded_up = true;
+                F80::infinity(negative)
+            }
         };
     }
     env.flags |= flag::PE;

@@ -11,6 +11,8 @@ pub struct Partial {
     pub remainder: F80,
     /// Reduction is incomplete (C2).
     pub incomplete: bool,
+    /// Both operands were numbers (else the condition codes keep their values).
+    pub valid: bool,
     /// Low three bits of the quotient, when complete.
     pub quotient: u8,
 }
@@ -19,13 +21,14 @@ pub struct Partial {
 /// FPREM (truncated). Source of the step of an incomplete reduction (32 to 63 exponents, a multiple of 32 below):
 /// Bochs' fprem.cc; the SDM leaves it to the processor.
 pub fn prem(a: &Operand, b: &Operand, nearest: bool, env: &mut Env) -> Partial {
-    let whole = |remainder| Partial { remainder, incomplete: false, quotient: 0 };
+    let whole = |remainder| Partial { remainder, incomplete: false, valid: true, quotient: 0 };
+    let odd = |remainder| Partial { valid: false, ..whole(remainder) };
     if let Some(r) = nan(a, b, env) {
-        return whole(r);
+        return odd(r);
     }
     let (x, y) = (a.num, b.num);
     if x.is_infinity() || y.is_zero() {
-        return whole(invalid(env));
+        return odd(invalid(env));
     }
     if env.denormal_operand(x.denormal | y.denormal) || x.is_zero() {
         return whole(a.bits);
@@ -60,7 +63,7 @@ pub fn prem(a: &Operand, b: &Operand, nearest: bool, env: &mut Env) -> Partial {
     } else {
         pack(!x.negative, exp, y.sig - rest, env)
     };
-    Partial { remainder, incomplete: false, quotient: quotient.wrapping_add(u64::from(up)) as u8 & 7 }
+    Partial { remainder, incomplete: false, valid: true, quotient: quotient.wrapping_add(u64::from(up)) as u8 & 7 }
 }
 
 fn truncated(x: u64, y: u64, d: u32, exp: i32) -> (u64, u64, i32) {

@@ -121,6 +121,13 @@ pub fn prem(cpu: &mut Cpu, i: &Instruction) -> Done {
     let (a, b, mut env) = (cpu.fpu.st(0).into(), cpu.fpu.st(1).into(), cpu.x87_env());
     let r = f80::prem(&a, &b, i.mnemonic() == Mnemonic::Fprem1, &mut env);
     cpu.x87_finish(i, &env);
+    if !r.valid || stopped(&env, BEFORE) {
+        cpu.fpu.sw &= !status::C2;
+        if !stopped(&env, BEFORE) {
+            cpu.fpu.set_st(0, r.remainder);
+        }
+        return Ok(());
+    }
     cpu.fpu.sw &= !(status::C0 | status::C1 | status::C2 | status::C3);
     for (bit, condition) in [(4, status::C0), (2, status::C3), (1, status::C1)] {
         if r.quotient & bit != 0 {
@@ -130,9 +137,7 @@ pub fn prem(cpu: &mut Cpu, i: &Instruction) -> Done {
     if r.incomplete {
         cpu.fpu.sw |= status::C2;
     }
-    if !stopped(&env, BEFORE) {
-        cpu.fpu.set_st(0, r.remainder);
-    }
+    cpu.fpu.set_st(0, r.remainder);
     Ok(())
 }
 

@@ -90,6 +90,7 @@ pub fn fldcw(cpu: &mut Cpu, i: &Instruction) -> Done {
 pub fn ffree(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_wait()?;
     cpu.fpu.free(index(i, 0));
+    cpu.fpu.sw &= !status::C1;
     if i.mnemonic() == Mnemonic::Ffreep {
         cpu.fpu.pop();
     }

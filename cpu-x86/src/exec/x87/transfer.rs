@@ -1,12 +1,12 @@
 //! Loads, stores, constants, FXCH and FCMOVcc.
 
 use super::stack::index;
-use super::{BEFORE, stopped};
+use super::stopped;
 use crate::fault::Done;
 use crate::memory::Access;
 use crate::state::Cpu;
 use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind};
-use softfp::f80::{self, Operand};
+use softfp::f80;
 use softfp::{Env, F80, Rounding, flag};
 
 impl Cpu {
@@ -21,7 +21,8 @@ impl Cpu {
             return;
         }
         self.x87_finish(i, env);
-        if !stopped(env, BEFORE) {
+        // Hardware pushes a denormal also when DE is unmasked.
+        if !stopped(env, flag::IE) {
             self.fpu.push(v);
         }
     }
@@ -36,7 +37,7 @@ pub fn load(cpu: &mut Cpu, i: &Instruction) -> Done {
         if bytes { raw(cpu, i).map(F80::from_bytes)? } else { f80::load(&cpu.x87_source(i)?, &mut env) }
     } else {
         let n = index(i, 0);
-        if cpu.fpu.is_empty(n) && !cpu.fpu.is_full() {
+        if cpu.fpu.is_empty(n) {
             let masked = cpu.fpu.stack_fault(false);
             if masked {
                 cpu.fpu.push(F80::INDEFINITE);
@@ -98,6 +99,9 @@ pub fn store(cpu: &mut Cpu, i: &Instruction) -> Done {
     }
     let dest = index(i, 0);
     if cpu.fpu.is_empty(0) {
+        if i.mnemonic() == Mnemonic::Fstpnce {
+            return fstpnce_empty(cpu, i);
+        }
         return cpu.x87_underflow(i, dest, pop);
     }
     cpu.fpu.set_st(dest, cpu.fpu.st(0));
@@ -117,7 +121,12 @@ fn store_memory(cpu: &mut Cpu, i: &Instruction, pop: bool) -> Done {
     if underflow {
         env.flags = flag::IE;
     }
-    if !stopped(&env, flag::IE | flag::OE | flag::UE) {
+    let stop = stopped(&env, flag::IE | flag::OE | flag::UE);
+    if stop {
+        // Nothing is stored, so nothing was inexact.
+        env.flags &= !flag::PE;
+    }
+    if !stop {
         let at = cpu.address(i, bytes as u32, Access::Write)?;
         cpu.store_bytes(at, b.get(..bytes).unwrap_or_default())?;
     } else {
@@ -131,9 +140,17 @@ fn store_memory(cpu: &mut Cpu, i: &Instruction, pop: bool) -> Done {
     } else {
         cpu.x87_finish(i, &env);
     }
-    if pop && !stopped(&env, flag::IE | flag::OE | flag::UE) {
+    if pop && !stop {
         cpu.fpu.pop();
     }
+    Ok(())
+}
+
+/// FSTPNCE (D9 D8+i, undocumented) pops an empty register without a stack fault.
+fn fstpnce_empty(cpu: &mut Cpu, i: &Instruction) -> Done {
+    let env = cpu.x87_env();
+    cpu.x87_finish(i, &env);
+    cpu.fpu.pop();
     Ok(())
 }
 
@@ -179,7 +196,7 @@ pub fn fxch(cpu: &mut Cpu, i: &Instruction) -> Done {
     Ok(())
 }
 
-/// FCMOVcc: B, E, BE, U (PF) and their negations. Stack underflow does not depend on the condition.
+/// FCMOVcc: B, E, BE, U (PF) and their negations. Stack underflow does not depend on the condition; C1 stays.
 pub fn fcmov(cpu: &mut Cpu, i: &Instruction) -> Done {
     use Mnemonic::*;
     cpu.x87_wait()?;
@@ -200,12 +217,6 @@ pub fn fcmov(cpu: &mut Cpu, i: &Instruction) -> Done {
     if cpu.condition(condition) {
         cpu.fpu.set_st(0, cpu.fpu.st(source));
     }
-    let env = cpu.x87_env();
-    cpu.x87_finish(i, &env);
+    cpu.x87_note(i, false);
     Ok(())
-}
-
-/// For the transcendental functions: ST(`n`) as an operand.
-pub(super) fn operand(cpu: &Cpu, n: usize) -> Operand {
-    cpu.fpu.st(n).into()
 }
