@@ -135,7 +135,9 @@ fn explain(machine: &Machine, end: &End) {
             state(machine, *processor);
         }
         End::Missing { processor, missing } => {
-            eprintln!("\nunhalted: vCPU {processor} met an instruction that this program lacks: {missing}");
+            let bytes: Vec<String> = missing.bytes.iter().map(|b| format!("{b:02x}")).collect();
+            eprintln!("\nunhalted: vCPU {processor} met what this program lacks: {}", missing.what);
+            eprintln!(" at rip {:#x}, linear address {:#x}, bytes {}", missing.rip, missing.linear, bytes.join(" "));
             state(machine, *processor);
         }
     }
