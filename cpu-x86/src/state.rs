@@ -5,6 +5,7 @@
 
 use crate::alu::flag;
 use crate::door::{Counts, Doors};
+use crate::lapic::Lapic;
 use emu_core::Ram;
 use softfp::F80;
 use std::sync::Arc;
@@ -128,6 +129,13 @@ pub struct Msrs {
     pub bios_sign_id: u64,
     pub misc_features: u64,
     pub perf_ctl: u64,
+    pub mc_ctl2: [u64; 4],
+    pub mcg_ctl: u64,
+    pub power_ctl: u64,
+    /// APERF and MPERF less the unhalted cycles.
+    pub aperf_offset: u64,
+    #[allow(missing_docs, reason = "see aperf_offset")]
+    pub mperf_offset: u64,
 }
 
 /// Indexes into [`Cpu::regs`] past the sixteen general registers.
@@ -206,6 +214,14 @@ pub struct Cpu {
     pub msr: Msrs,
     /// APIC number of this processor; 0 is the bootstrap processor.
     pub apic_id: u32,
+    /// How many processors the machine has: CPUID's topology leaves tell.
+    pub cpu_count: u32,
+    /// The local APIC.
+    pub lapic: Lapic,
+    /// State of the generator behind RDRAND and RDSEED: a function of the seed and of how often it was asked.
+    pub random: u64,
+    /// MSRs that were asked for and are not there: each is logged once.
+    pub(crate) refused_msrs: Vec<u32>,
     /// What has been retired, up to the last settling; [`Cpu::counts`] is exact at any instruction that may ask.
     pub(crate) settled: Counts,
     /// Is the processor running, halted, or waiting?
@@ -277,8 +293,12 @@ impl Cpu {
             vec: [VecReg([0; 64]); 32],
             k: [0; 8],
             fpu: Fpu::default(),
-            msr: Msrs::default(),
+            msr: crate::msr::at_power_on(),
             apic_id,
+            cpu_count: 1,
+            lapic: Lapic::new(apic_id),
+            random: u64::from(apic_id),
+            refused_msrs: Vec::new(),
             settled: Counts::default(),
             activity: Activity::Active,
             inhibit: 0,
@@ -294,6 +314,20 @@ impl Cpu {
             doors: None,
         });
         cpu.power_on();
+        cpu
+    }
+
+    /// A processor in 64-bit mode at CPL 0 with paging off, so that linear addresses are physical: no hardware gets
+    /// there; for tests that execute single instructions.
+    #[doc(hidden)]
+    pub fn bare_64bit(ram: Arc<Ram>) -> Box<Cpu> {
+        let mut cpu = Cpu::new(ram, 0);
+        cpu.cr0 = 0x11;
+        cpu.efer = 1 << 10 | 1 << 8;
+        for s in [Seg::Es, Seg::Cs, Seg::Ss, Seg::Ds, Seg::Fs, Seg::Gs] {
+            let attr = if s == Seg::Cs { 0xa09b } else { 0xc093 };
+            cpu.set_segment(s, Segment { selector: 8, base: 0, limit: u32::MAX, attr });
+        }
         cpu
     }
 
