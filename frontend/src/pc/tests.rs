@@ -9,7 +9,7 @@ use std::sync::Arc;
 const MIB: u64 = 1 << 20;
 
 fn board() -> Board {
-    Board::new(Arc::new(Ram::new(MIB, &[]).unwrap()), Chips::new(MIB)).unwrap()
+    Board::new(Arc::new(Ram::new(MIB, &[]).unwrap()), Chips::new(1, MIB)).unwrap()
 }
 
 fn setup(image: &[u8]) -> Setup<'_> {
