@@ -19,8 +19,7 @@ const DEFAULT_ADDRESS: u64 = 1 << 20;
 
 /// Is it a bzImage (or an older Linux image, which the plan refuses by name)?
 pub fn is(image: &[u8]) -> bool {
-    image.get(field::HEADER..field::HEADER + 4) == Some(b"HdrS")
-        && bytes::u16(image, field::BOOT_FLAG) == Some(0xaa55)
+    image.get(field::HEADER..field::HEADER + 4) == Some(b"HdrS") && bytes::u16(image, field::BOOT_FLAG) == Some(0xaa55)
 }
 
 /// The fields of the setup header that decide.
@@ -33,7 +32,8 @@ struct Header<'a> {
 
 impl<'a> Header<'a> {
     fn parse(image: &'a [u8]) -> Result<Header<'a>, LoadError> {
-        let truncated = |what, end: u64| LoadError::Truncated { kind: Kind::BzImage, what, end, have: image.len() as u64 };
+        let truncated =
+            |what, end: u64| LoadError::Truncated { kind: Kind::BzImage, what, end, have: image.len() as u64 };
         let bad = |what, value: u64, why| LoadError::Header { kind: Kind::BzImage, what, value, why };
         let version = bytes::u16(image, field::VERSION).ok_or(truncated("the setup header", 0x208))?;
         if version < VERSION_2_10 {
@@ -58,7 +58,11 @@ impl<'a> Header<'a> {
         }
         let header = Header { raw, version, kernel };
         if header.u8(field::LOADFLAGS) & LOADED_HIGH == 0 {
-            return Err(bad("loadflags", header.u8(field::LOADFLAGS).into(), "a zImage, which loads below 1 MiB, is not supported"));
+            return Err(bad(
+                "loadflags",
+                header.u8(field::LOADFLAGS).into(),
+                "a zImage, which loads below 1 MiB, is not supported",
+            ));
         }
         Ok(header)
     }

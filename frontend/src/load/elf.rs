@@ -58,7 +58,10 @@ impl<'a> Executable<'a> {
             .map(|s| {
                 let contents = self.contents(s, kind)?;
                 let Some(zeros) = s.p_memsz.checked_sub(s.p_filesz) else {
-                    return Err(LoadError::Elf(format!("segment at {:#x} is larger in the file than in memory", s.p_paddr)));
+                    return Err(LoadError::Elf(format!(
+                        "segment at {:#x} is larger in the file than in memory",
+                        s.p_paddr
+                    )));
                 };
                 let what = if s.p_flags & PF_X != 0 { "the kernel's code" } else { "the kernel's data" };
                 Ok(Piece { what, at: emu_core::Gpa(s.p_paddr), bytes: contents.to_vec(), zeros })

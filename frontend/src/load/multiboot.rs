@@ -40,8 +40,7 @@ pub fn plan(source: &Source<'_>) -> Result<Plan, LoadError> {
     if flags & 0xffff & !SATISFIED != 0 {
         return Err(bad("flags", flags, "it requires features that this loader lacks"));
     }
-    let (mut pieces, entry) =
-        if flags & ADDRESSES != 0 { flat(source.image, at)? } else { executable(source.image)? };
+    let (mut pieces, entry) = if flags & ADDRESSES != 0 { flat(source.image, at)? } else { executable(source.image)? };
     let eip = u32::try_from(entry).map_err(|_| LoadError::Header {
         kind: Kind::Multiboot,
         what: "the entry point",
@@ -67,7 +66,8 @@ fn executable(image: &[u8]) -> Result<(Vec<Piece>, u64), LoadError> {
 
 /// An image that says itself where it goes: header_addr, load_addr, load_end_addr, bss_end_addr, entry_addr.
 fn flat(image: &[u8], at: usize) -> Result<(Vec<Piece>, u64), LoadError> {
-    let truncated = |what, end: u64| LoadError::Truncated { kind: Kind::Multiboot, what, end, have: image.len() as u64 };
+    let truncated =
+        |what, end: u64| LoadError::Truncated { kind: Kind::Multiboot, what, end, have: image.len() as u64 };
     let bad = |what, value: u32, why| LoadError::Header { kind: Kind::Multiboot, what, value: value.into(), why };
     let field = |n: usize| bytes::u32(image, at + 12 + 4 * n).ok_or(truncated("the header", at as u64 + 32));
     let (header_addr, load_addr, load_end, bss_end, entry) = (field(0)?, field(1)?, field(2)?, field(3)?, field(4)?);

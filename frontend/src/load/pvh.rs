@@ -37,8 +37,7 @@ pub fn plan(source: &Source<'_>) -> Result<Plan, LoadError> {
         None => None,
         Some(initrd) => {
             let bytes = initrd.len() as u64;
-            let at =
-                place_high("the initrd", bytes, kernel_end, layout::HIGH_BASE, source.ram_bytes, source.reserved)?;
+            let at = place_high("the initrd", bytes, kernel_end, layout::HIGH_BASE, source.ram_bytes, source.reserved)?;
             pieces.push(Piece::new("the initrd", at, initrd.to_vec()));
             Some((at, bytes))
         }

@@ -69,8 +69,7 @@ pub fn pieces(source: &Source<'_>, params: &Params<'_>) -> Result<Vec<Piece>, Lo
     if let Some(initrd) = source.initrd {
         let ceiling = params.initrd_max.saturating_add(1).min(layout::HIGH_BASE);
         let bytes = initrd.len() as u64;
-        let at =
-            place_high("the initrd", bytes, params.kernel_end, ceiling, source.ram_bytes, source.reserved)?;
+        let at = place_high("the initrd", bytes, params.kernel_end, ceiling, source.ram_bytes, source.reserved)?;
         bytes::put(&mut page, field::RAMDISK_IMAGE, &(at as u32).to_le_bytes());
         bytes::put(&mut page, field::RAMDISK_SIZE, &(initrd.len() as u32).to_le_bytes());
         pieces.push(Piece::new("the initrd", at, initrd.to_vec()));
