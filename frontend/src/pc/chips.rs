@@ -4,7 +4,7 @@
 //! are only devices. A chip's number is its place in the list: the controllers come first.
 
 use super::firmware::high_mmio;
-use devices::{DebugExit, IoApic, Keyboard, PciBus, Pic, Pit, Pm, Post, ResetControl, Rtc, Uart, rtc};
+use devices::{DebugExit, IoApic, Keyboard, PciBus, Pic, Pit, Pm, Post, Rtc, Uart, rtc};
 use emu_core::{Device, Region};
 
 /// Number of the 8259A pair.
@@ -42,7 +42,6 @@ impl Chips {
             Box::new(Keyboard::default()),
             Box::new(Pm::new(true)),
             Box::new(PciBus::new(high_mmio(ram_bytes))),
-            Box::new(ResetControl::default()),
             Box::new(Post::default()),
             Box::new(DebugExit::default()),
         ];
