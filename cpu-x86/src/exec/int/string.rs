@@ -277,10 +277,11 @@ impl Operation {
         if self.backward() { at.wrapping_add(self.step.wrapping_mul(n - 1)) } else { at }
     }
 
-    /// How many of `n` elements can be copied at once although the destination follows the source closely: those that
-    /// no earlier one overwrites. `None` when the two overlap within an element.
+    /// How many of `n` elements can be copied at once: going up, those that no earlier one overwrites; going down, those
+    /// whose source and destination lie apart. `None` when the two overlap within an element.
     fn apart(&self, from: u64, to: u64, n: u64) -> Option<u64> {
-        let ahead = if self.backward() { from.wrapping_sub(to) } else { to.wrapping_sub(from) };
+        let ahead = to.wrapping_sub(from);
+        let ahead = if self.backward() && ahead >> 63 != 0 { ahead.wrapping_neg() } else { ahead };
         let bytes = u64::from(self.w.bytes());
         if ahead == 0 || ahead >= n * bytes {
             return Some(n);
