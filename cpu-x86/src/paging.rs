@@ -82,10 +82,11 @@ impl Cpu {
         }
         let pae = self.cr4 & cr4::PAE != 0;
         let nxe = self.efer & efer::NXE != 0;
+        let may_report_fetch = pae && nxe || self.cr4 & cr4::SMEP != 0;
         let fault = |code: u32| {
             let w = if access == Access::Write { error::W } else { 0 };
             let u = if who.user { error::U } else { 0 };
-            let fetch = access == Access::Execute && (pae && nxe || self.cr4 & cr4::SMEP != 0);
+            let fetch = access == Access::Execute && may_report_fetch;
             let i = if fetch { error::I } else { 0 };
             Err(Stop::Exception(Exception::page(at, code | w | u | i)))
         };

@@ -201,16 +201,18 @@ fn overflow<F: Format>(negative: bool, inexact: bool, env: &mut Env) -> u64 {
 /// The value lies below the normal range before rounding (`field` < 1).
 #[cold]
 fn round_tiny<F: Format>(negative: bool, field: i32, sig: u64, env: &mut Env) -> u64 {
-    let (unbounded, _, _) = cut(sig, 64 - F::P, negative, env.rounding);
+    let (unbounded, unbounded_inexact, _) = cut(sig, 64 - F::P, negative, env.rounding);
     let tiny = field < 0 || unbounded >> F::P == 0;
     // Two bits of room: the first lost bit, and the jammed rest.
     let down = (62 - F::P).saturating_add_signed(1 - field);
     let (kept, inexact, up) = cut(jam(sig, down), 2, negative, env.rounding);
     env.rounded_up = up;
-    if inexact {
+    // An unmasked underflow delivers the result with a wider exponent: PE tells of that one.
+    let traps = tiny && env.masks & flag::UE == 0;
+    if if traps { unbounded_inexact } else { inexact } {
         env.flags |= flag::PE;
     }
-    if tiny && env.masks & flag::UE == 0 {
+    if traps {
         env.flags |= flag::UE;
     } else if tiny && env.ftz {
         env.flags |= flag::UE | flag::PE;
