@@ -85,6 +85,7 @@ fn escalate(first: Class, second: Exception) -> Option<Exception> {
 impl Cpu {
     /// Delivers exception `e`, raised by the instruction at `rip`, with all that follows from failing to.
     pub(crate) fn raise(&mut self, e: Exception) {
+        tracing::trace!(vector = e.vector, error = e.error, cr2 = e.cr2, rip = self.rip, "exception");
         self.note(&e);
         self.deliver_or_shut_down(Event::exception(e, self.rip), class(e.vector));
     }
