@@ -64,7 +64,7 @@ impl Wide {
     pub fn mul(self, o: Wide) -> Wide {
         let halves = |v: u128| (v >> 64, v & u128::from(u64::MAX));
         let ((a1, a0), (b1, b0)) = (halves(self.sig), halves(o.sig));
-        let (middle, low) = (a1 * b0, a0 * b0 >> 64);
+        let (middle, low) = (a1 * b0, (a0 * b0) >> 64);
         let (m1, m0) = halves(middle);
         let carried = a0 * b1 + m0 + low;
         let high = a1 * b1 + m1 + (carried >> 64);
