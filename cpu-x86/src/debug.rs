@@ -8,9 +8,8 @@
 //! Differs: IA32_DEBUGCTL.BTF does not turn single stepping into stepping on branches.
 
 use crate::alu::flag;
-use crate::control::cr4;
 use crate::fault::{Exception, Stop, vector};
-use crate::state::{Cpu, shadow};
+use crate::state::{Cpu, cr4, shadow};
 
 /// Bits of DR6.
 pub(crate) mod dr6 {

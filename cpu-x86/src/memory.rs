@@ -131,10 +131,10 @@ pub(crate) enum Paging {
     Control,
 }
 
+// Stubs on the branch of the system instructions: the engine's real ones replace them (MAXPHYADDR is in `paging`).
 /// Physical address bits, as CPUID.80000008H:EAX reports them.
 pub(crate) const MAXPHYADDR: u32 = 46;
 
-// Stubs on the branch of the system instructions: the engine's real ones replace them.
 impl Cpu {
     /// Paging structures may mean something else now: drops what was cached of them.
     pub(crate) fn on_paging_change(&mut self, what: Paging) {

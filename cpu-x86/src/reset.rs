@@ -92,6 +92,7 @@ impl Cpu {
         self.cr4 = 0;
         self.efer = 0;
         self.cr0 = cr0;
+        self.msr.debugctl = 0;
         self.dr = [0, 0, 0, 0, 0, 0, DR6, DR7];
         self.inhibit = 0;
         self.shadow = 0;

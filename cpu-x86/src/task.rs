@@ -5,14 +5,13 @@
 //! steps), 8.7 (64-bit mode).
 
 use crate::alu::flag;
-use crate::control::cr0;
 use crate::debug::{dr6, dr7};
 use crate::deliver::Event;
 use crate::fault::{Done, Stop};
 use crate::memory::{Access, Paging, canonical};
 use crate::segment::{Descriptor, code, is_null, kind, null_segment, v86_segment};
 use crate::stack::Stack;
-use crate::state::{Cpu, Seg, Segment};
+use crate::state::{Cpu, Seg, Segment, cr0};
 
 /// Why tasks are switched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod debug;
 mod far;
 mod flags;
 mod long;
+mod property;
 mod protected;
 mod real;
 mod segment;

@@ -1,0 +1,134 @@
+//! What waits at an instruction boundary: debug traps, INIT, NMI and interrupts, in the SDM's order.
+//!
+//! The engine calls [`Cpu::service`] at a boundary where [`Cpu::wants_service`], and while [`Cpu::stepwise`] runs one
+//! instruction at a time. Source: SDM vol. 3A, table 6-2, 6.8 and 9.4.3.
+
+use crate::alu::flag;
+use crate::debug::dr6;
+use crate::fault::{Exception, vector};
+use crate::state::{Activity, Cpu, cr4, shadow};
+
+impl Cpu {
+    /// At an instruction boundary (`rip` is the next instruction): takes at most one of what waits, in the SDM's order,
+    /// and says whether it did. Also ages the shadow of STI and MOV SS: see [`Cpu::stepwise`] for what the engine does
+    /// while it lasts. Source: SDM vol. 3A, table 6-2; 6.8.1 to 6.8.3; 9.4.3 (INIT and start-up).
+    pub(crate) fn service(&mut self) -> bool {
+        let startup = self.sipi.take();
+        if std::mem::take(&mut self.init_pending) {
+            self.init();
+            return true;
+        }
+        if self.activity == Activity::WaitForSipi {
+            if let Some(vector) = startup {
+                self.sipi(vector);
+            }
+            return startup.is_some();
+        }
+        let inhibit = std::mem::take(&mut self.inhibit);
+        self.shadow = if self.activity == Activity::Active { inhibit } else { 0 };
+        if self.shadow & shadow::MOV_SS == 0 && (self.take_debug_traps() || self.take_nmi()) {
+            return true;
+        }
+        self.shadow == 0 && self.activity != Activity::Shutdown && self.take_interrupt()
+    }
+
+    /// Must the engine run just one instruction and then call [`Cpu::after_step`] (which also ends RF) and
+    /// [`Cpu::service`]?
+    pub(crate) fn stepwise(&self) -> bool {
+        self.system_flags & (flag::TF | flag::RF) != 0 || self.shadow | self.inhibit != 0 || self.fetch_armed()
+    }
+
+    /// Would [`Cpu::service`] find something, were nothing held off by IF, NMI blocking or a shadow?
+    pub(crate) fn wants_service(&self) -> bool {
+        let waiting = self.init_pending || self.nmi_pending || self.intr_line || self.pending_debug != 0;
+        waiting || self.inhibit != 0 || self.sipi.is_some() || self.lapic_pending().is_some()
+    }
+
+    fn take_debug_traps(&mut self) -> bool {
+        let bits = std::mem::take(&mut self.pending_debug);
+        if bits == 0 || self.activity == Activity::Shutdown {
+            return false;
+        }
+        self.report_debug(bits);
+        self.raise(Exception::plain(vector::DB));
+        true
+    }
+
+    fn take_nmi(&mut self) -> bool {
+        if !self.nmi_pending || self.nmi_blocked {
+            return false;
+        }
+        self.nmi_pending = false;
+        self.nmi_blocked = true;
+        self.deliver_external(vector::NMI);
+        true
+    }
+
+    fn take_interrupt(&mut self) -> bool {
+        if self.system_flags & flag::IF == 0 {
+            return false;
+        }
+        let vector = if let Some(vector) = self.lapic_pending() {
+            self.lapic_acknowledge(vector);
+            vector
+        } else if self.intr_line && self.lapic_accepts_extint() {
+            self.pic_acknowledge()
+        } else {
+            return false;
+        };
+        self.deliver_external(vector);
+        true
+    }
+
+    /// Sets the level of the INTR line, as the 8259A pair drives it.
+    pub fn set_intr(&mut self, high: bool) {
+        self.intr_line = high;
+    }
+
+    /// An NMI arrives; one is remembered while they are blocked.
+    pub fn raise_nmi(&mut self) {
+        self.nmi_pending = true;
+    }
+
+    /// An INIT signal arrives; taken at the next boundary.
+    pub fn raise_init(&mut self) {
+        self.init_pending = true;
+    }
+
+    /// A start-up IPI arrives; taken at the next boundary, if the processor then waits for one.
+    pub fn raise_sipi(&mut self, vector: u8) {
+        self.sipi = Some(vector);
+    }
+
+    /// With CR4.VME or CR4.PVI: is a virtual interrupt pending, so that enabling VIF raises #GP?
+    pub(crate) fn virtual_interrupts(&self) -> bool {
+        self.cr4 & if self.v86() { cr4::VME } else { cr4::PVI } != 0
+    }
+
+    /// Sets DR6 for the debug exception about to be delivered: B0 to B3 anew, the others are only ever added.
+    pub(crate) fn report_debug(&mut self, bits: u64) {
+        self.dr[6] = self.dr[6] & !dr6::HITS | bits | crate::reset::DR6;
+    }
+}
+
+// Stubs on the branch of the system instructions: the local APIC's file and the doors replace them at the merge.
+impl Cpu {
+    fn lapic_pending(&self) -> Option<u8> {
+        None
+    }
+    fn lapic_acknowledge(&mut self, vector: u8) {
+        let _ = vector;
+    }
+    fn lapic_accepts_extint(&self) -> bool {
+        true
+    }
+    fn pic_acknowledge(&mut self) -> u8 {
+        0x20
+    }
+    pub(crate) fn task_priority(&self) -> u64 {
+        0
+    }
+    pub(crate) fn set_task_priority(&mut self, class: u64) {
+        let _ = class;
+    }
+}
