@@ -38,10 +38,16 @@ impl Cpu {
         self.system_flags & (flag::TF | flag::RF) != 0 || self.shadow | self.inhibit != 0 || self.fetch_armed()
     }
 
-    /// Would [`Cpu::service`] find something, were nothing held off by IF, NMI blocking or a shadow?
+    /// Has [`Cpu::service`] something to do? A masked interrupt is nothing: whatever unmasks it ends its block.
     pub(crate) fn wants_service(&self) -> bool {
-        let waiting = self.init_pending || self.nmi_pending || self.intr_line || self.pending_debug != 0;
-        waiting || self.inhibit != 0 || self.sipi.is_some() || self.lapic_pending().is_some()
+        let nmi = self.nmi_pending && !self.nmi_blocked;
+        let signals = self.init_pending || self.sipi.is_some() || self.pending_debug != 0 || self.inhibit != 0;
+        nmi || signals || self.system_flags & flag::IF != 0 && self.interrupt_waits()
+    }
+
+    /// Does the local APIC or the 8259A pair request an interrupt?
+    fn interrupt_waits(&self) -> bool {
+        self.lapic_pending().is_some() || self.intr_line && self.lapic_accepts_extint()
     }
 
     fn take_debug_traps(&mut self) -> bool {
@@ -100,7 +106,7 @@ impl Cpu {
         self.sipi = Some(vector);
     }
 
-    /// With CR4.VME or CR4.PVI: is a virtual interrupt pending, so that enabling VIF raises #GP?
+    /// Do CLI and STI work on VIF where IOPL denies them IF (CR4.VME in virtual-8086 mode, CR4.PVI elsewhere)?
     pub(crate) fn virtual_interrupts(&self) -> bool {
         self.cr4 & if self.v86() { cr4::VME } else { cr4::PVI } != 0
     }
