@@ -13,11 +13,12 @@ impl Cpu {
     /// and says whether it did. Also ages the shadow of STI and MOV SS: see [`Cpu::stepwise`] for what the engine does
     /// while it lasts. Source: SDM vol. 3A, table 6-2; 6.8.1 to 6.8.3; 9.4.3 (INIT and start-up).
     pub(crate) fn service(&mut self) -> bool {
-        let startup = self.sipi.take();
+        self.take_signals();
         if std::mem::take(&mut self.init_pending) {
             self.init();
             return true;
         }
+        let startup = self.sipi.take();
         if self.activity == Activity::WaitForSipi {
             if let Some(vector) = startup {
                 self.sipi(vector);
@@ -40,14 +41,24 @@ impl Cpu {
 
     /// Has [`Cpu::service`] something to do? A masked interrupt is nothing: whatever unmasks it ends its block.
     pub(crate) fn wants_service(&self) -> bool {
-        let nmi = self.nmi_pending && !self.nmi_blocked;
-        let signals = self.init_pending || self.sipi.is_some() || self.pending_debug != 0 || self.inhibit != 0;
-        nmi || signals || self.system_flags & flag::IF != 0 && self.interrupt_waits()
+        let signals = &self.lapic.signals;
+        let nmi = (self.nmi_pending || signals.nmi) && !self.nmi_blocked;
+        let init = self.init_pending || signals.init || self.sipi.is_some() || signals.start_up.is_some();
+        let step = self.pending_debug != 0 || self.inhibit != 0;
+        nmi || init || step || self.system_flags & flag::IF != 0 && self.interrupt_waits()
     }
 
     /// Does the local APIC or the 8259A pair request an interrupt?
     fn interrupt_waits(&self) -> bool {
-        self.lapic_pending().is_some() || self.intr_line && self.lapic_accepts_extint()
+        self.lapic.pending().is_some() || self.lapic.accepts_extint()
+    }
+
+    /// Takes over what the local APIC has received beside interrupts.
+    fn take_signals(&mut self) {
+        let signals = &mut self.lapic.signals;
+        self.nmi_pending |= std::mem::take(&mut signals.nmi);
+        self.init_pending |= std::mem::take(&mut signals.init);
+        self.sipi = signals.start_up.take().or(self.sipi);
     }
 
     fn take_debug_traps(&mut self) -> bool {
@@ -74,11 +85,11 @@ impl Cpu {
         if self.system_flags & flag::IF == 0 {
             return false;
         }
-        let vector = if let Some(vector) = self.lapic_pending() {
-            self.lapic_acknowledge(vector);
-            vector
-        } else if self.intr_line && self.lapic_accepts_extint() {
-            self.pic_acknowledge()
+        let vector = if self.lapic.pending().is_some() {
+            self.lapic.acknowledge()
+        } else if self.lapic.accepts_extint() {
+            self.lapic.signals.extint = false;
+            self.with_doors(|doors, _| doors.acknowledge_pic())
         } else {
             return false;
         };
@@ -86,9 +97,9 @@ impl Cpu {
         true
     }
 
-    /// Sets the level of the INTR line, as the 8259A pair drives it.
+    /// Sets the level of the 8259A pair's INTR output, which is wired to LINT0.
     pub fn set_intr(&mut self, high: bool) {
-        self.intr_line = high;
+        self.lapic.set_lint0(high);
     }
 
     /// An NMI arrives; one is remembered while they are blocked.
@@ -117,24 +128,15 @@ impl Cpu {
     }
 }
 
-// Stubs on the branch of the system instructions: the local APIC's file and the doors replace them at the merge.
 impl Cpu {
-    fn lapic_pending(&self) -> Option<u8> {
-        None
-    }
-    fn lapic_acknowledge(&mut self, vector: u8) {
-        let _ = vector;
-    }
-    fn lapic_accepts_extint(&self) -> bool {
-        true
-    }
-    fn pic_acknowledge(&mut self) -> u8 {
-        0x20
-    }
+    /// CR8: the task priority class.
     pub(crate) fn task_priority(&self) -> u64 {
-        0
+        u64::from(self.lapic.tpr() >> 4)
     }
+
+    /// Writes CR8.
     pub(crate) fn set_task_priority(&mut self, class: u64) {
-        let _ = class;
+        self.lapic.set_tpr((class as u8 & 15) << 4);
+        self.engine.look = true;
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Source: SDM vol. 3A, 2.5 (control registers), 4.1.2 (paging modes), 4.10.1 (PCIDs), 10.8.5 (IA-32e mode).
 
+use crate::engine::Paging;
 use crate::fault::{Done, Stop};
-use crate::memory::{MAXPHYADDR, Paging};
+use crate::paging::MAXPHYADDR;
 use crate::segment::kind;
 use crate::state::{Cpu, Seg, Segment, cr0, cr4, efer};
 use emu_core::Gpa;

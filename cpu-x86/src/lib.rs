@@ -5,22 +5,28 @@
 
 pub mod alu;
 mod boundary;
+mod boundary;
 mod control;
 mod debug;
 mod deliver;
+mod cpuid;
 mod door;
 pub mod exec;
 mod fault;
 mod flags;
+pub mod lapic;
 pub mod memory;
+pub mod msr;
 mod operand;
 mod reset;
 mod segment;
 mod stack;
+mod save;
 mod state;
 mod task;
 
 pub use door::{Counts, Doors, Facts, NoDoors, Refused, Ring};
+pub use exec::Invalidate;
 pub use fault::{Done, Exception, Stop, vector};
 pub use memory::Access;
 pub use reset::Long64;

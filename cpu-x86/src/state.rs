@@ -5,6 +5,7 @@
 
 use crate::alu::flag;
 use crate::door::{Counts, Doors};
+use crate::lapic::Lapic;
 use emu_core::Ram;
 use softfp::F80;
 use std::sync::Arc;
@@ -128,53 +129,13 @@ pub struct Msrs {
     pub bios_sign_id: u64,
     pub misc_features: u64,
     pub perf_ctl: u64,
-}
-
-/// Bits of CR0.
-pub mod cr0 {
-    #![allow(missing_docs, reason = "the mnemonics are the SDM's")]
-    pub const PE: u64 = 1;
-    pub const MP: u64 = 1 << 1;
-    pub const EM: u64 = 1 << 2;
-    pub const TS: u64 = 1 << 3;
-    pub const ET: u64 = 1 << 4;
-    pub const NE: u64 = 1 << 5;
-    pub const WP: u64 = 1 << 16;
-    pub const AM: u64 = 1 << 18;
-    pub const NW: u64 = 1 << 29;
-    pub const CD: u64 = 1 << 30;
-    pub const PG: u64 = 1 << 31;
-}
-
-/// Bits of CR4.
-pub mod cr4 {
-    #![allow(missing_docs, reason = "the mnemonics are the SDM's")]
-    pub const VME: u64 = 1;
-    pub const PVI: u64 = 1 << 1;
-    pub const TSD: u64 = 1 << 2;
-    pub const DE: u64 = 1 << 3;
-    pub const PSE: u64 = 1 << 4;
-    pub const PAE: u64 = 1 << 5;
-    pub const MCE: u64 = 1 << 6;
-    pub const PGE: u64 = 1 << 7;
-    pub const PCE: u64 = 1 << 8;
-    pub const OSFXSR: u64 = 1 << 9;
-    pub const OSXMMEXCPT: u64 = 1 << 10;
-    pub const UMIP: u64 = 1 << 11;
-    pub const FSGSBASE: u64 = 1 << 16;
-    pub const PCIDE: u64 = 1 << 17;
-    pub const OSXSAVE: u64 = 1 << 18;
-    pub const SMEP: u64 = 1 << 20;
-    pub const SMAP: u64 = 1 << 21;
-}
-
-/// Bits of IA32_EFER.
-pub mod efer {
-    #![allow(missing_docs, reason = "the mnemonics are the SDM's")]
-    pub const SCE: u64 = 1;
-    pub const LME: u64 = 1 << 8;
-    pub const LMA: u64 = 1 << 10;
-    pub const NXE: u64 = 1 << 11;
+    pub mc_ctl2: [u64; 4],
+    pub mcg_ctl: u64,
+    pub power_ctl: u64,
+    /// APERF and MPERF less the unhalted cycles.
+    pub aperf_offset: u64,
+    #[allow(missing_docs, reason = "see aperf_offset")]
+    pub mperf_offset: u64,
 }
 
 /// Indexes into [`Cpu::regs`] past the sixteen general registers.
@@ -235,8 +196,6 @@ pub struct Cpu {
     pub(crate) cr3: u64,
     pub(crate) cr4: u64,
     pub(crate) efer: u64,
-    /// The four page-directory-pointer entries of PAE paging, loaded with CR3.
-    pub(crate) pdpte: [u64; 4],
     /// XCR0.
     pub xcr0: u64,
     /// PKRU.
@@ -255,6 +214,14 @@ pub struct Cpu {
     pub msr: Msrs,
     /// APIC number of this processor; 0 is the bootstrap processor.
     pub apic_id: u32,
+    /// How many processors the machine has: CPUID's topology leaves tell.
+    pub cpu_count: u32,
+    /// The local APIC.
+    pub lapic: Lapic,
+    /// State of the generator behind RDRAND and RDSEED: a function of the seed and of how often it was asked.
+    pub random: u64,
+    /// MSRs that were asked for and are not there: each is logged once.
+    pub(crate) refused_msrs: Vec<u32>,
     /// What has been retired, up to the last settling; [`Cpu::counts`] is exact at any instruction that may ask.
     pub(crate) settled: Counts,
     /// Is the processor running, halted, or waiting?
@@ -269,8 +236,6 @@ pub struct Cpu {
     pub(crate) nmi_pending: bool,
     /// NMIs wait until the next IRET.
     pub(crate) nmi_blocked: bool,
-    /// The 8259A's INTR line, as wired to LINT0.
-    pub(crate) intr_line: bool,
     /// Debug traps of the instruction just run, as bits of DR6.
     pub(crate) pending_debug: u64,
     /// An INIT signal waits.
@@ -319,7 +284,6 @@ impl Cpu {
             cr3: 0,
             cr4: 0,
             efer: 0,
-            pdpte: [0; 4],
             xcr0: 1,
             pkru: 0,
             dr: [0; 8],
@@ -327,8 +291,12 @@ impl Cpu {
             vec: [VecReg([0; 64]); 32],
             k: [0; 8],
             fpu: Fpu::default(),
-            msr: Msrs::default(),
+            msr: crate::msr::at_power_on(),
             apic_id,
+            cpu_count: 1,
+            lapic: Lapic::new(apic_id),
+            random: u64::from(apic_id),
+            refused_msrs: Vec::new(),
             settled: Counts::default(),
             activity: Activity::Active,
             inhibit: 0,
@@ -336,7 +304,6 @@ impl Cpu {
             no_step: false,
             nmi_pending: false,
             nmi_blocked: false,
-            intr_line: false,
             pending_debug: 0,
             init_pending: false,
             sipi: None,
@@ -344,6 +311,20 @@ impl Cpu {
             doors: None,
         });
         cpu.power_on();
+        cpu
+    }
+
+    /// A processor in 64-bit mode at CPL 0 with paging off, so that linear addresses are physical: no hardware gets
+    /// there; for tests that execute single instructions.
+    #[doc(hidden)]
+    pub fn bare_64bit(ram: Arc<Ram>) -> Box<Cpu> {
+        let mut cpu = Cpu::new(ram, 0);
+        cpu.cr0 = 0x11;
+        cpu.efer = 1 << 10 | 1 << 8;
+        for s in [Seg::Es, Seg::Cs, Seg::Ss, Seg::Ds, Seg::Fs, Seg::Gs] {
+            let attr = if s == Seg::Cs { 0xa09b } else { 0xc093 };
+            cpu.set_segment(s, Segment { selector: 8, base: 0, limit: u32::MAX, attr });
+        }
         cpu
     }
 

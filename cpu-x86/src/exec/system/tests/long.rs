@@ -24,7 +24,7 @@ fn a_kernel_interrupt_aligns_the_stack_to_sixteen_and_keeps_ss() {
     cpu.set_flags(0x202);
     cpu.set_intr(true);
     assert!(cpu.service());
-    assert_eq!((cpu.rip, cpu.regs[4]), (0x1_0020, 0x6ff0 - 40));
+    assert_eq!((cpu.rip, cpu.regs[4]), (0x1_00ff, 0x6ff0 - 40));
     assert_eq!(slots(&cpu, 0x6ff0 - 40, 8, 5), [CODE, 0x68, 0x202, 0x6ff8, 0x10]);
     assert_eq!(selector(&cpu, Seg::Ss), DATA0);
     run(&mut cpu, &[0x48, 0xcf]);

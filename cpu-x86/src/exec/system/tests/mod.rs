@@ -71,8 +71,11 @@ fn slots(cpu: &Cpu, at: u64, bytes: usize, n: u64) -> Vec<u64> {
     (0..n).map(|k| get(cpu, at + k * bytes as u64, bytes)).collect()
 }
 
+/// At power-on, but for the local APIC, which firmware has left passing the 8259A pair's interrupts (vector FFh here).
 fn bare() -> Box<Cpu> {
-    Cpu::new(Arc::new(Ram::new(1 << 20, &[]).unwrap()), 0)
+    let mut cpu = Cpu::new(Arc::new(Ram::new(1 << 20, &[]).unwrap()), 0);
+    cpu.lapic.set_firmware_state();
+    cpu
 }
 
 /// Real mode at 0000:8000 with stack 0000:7000 and vector n at 0100:n*10h.
