@@ -13,7 +13,6 @@ impl Cpu {
     /// and says whether it did. Also ages the shadow of STI and MOV SS: see [`Cpu::stepwise`] for what the engine does
     /// while it lasts. Source: SDM vol. 3A, table 6-2; 6.8.1 to 6.8.3; 9.4.3 (INIT and start-up).
     pub(crate) fn service(&mut self) -> bool {
-        self.take_signals();
         if std::mem::take(&mut self.init_pending) {
             self.init();
             return true;
@@ -41,9 +40,8 @@ impl Cpu {
 
     /// Has [`Cpu::service`] something to do? A masked interrupt is nothing: whatever unmasks it ends its block.
     pub(crate) fn wants_service(&self) -> bool {
-        let signals = &self.lapic.signals;
-        let nmi = (self.nmi_pending || signals.nmi) && !self.nmi_blocked;
-        let init = self.init_pending || signals.init || self.sipi.is_some() || signals.start_up.is_some();
+        let nmi = self.nmi_pending && !self.nmi_blocked;
+        let init = self.init_pending || self.sipi.is_some();
         let step = self.pending_debug != 0 || self.inhibit != 0;
         nmi || init || step || self.system_flags & flag::IF != 0 && self.interrupt_waits()
     }
@@ -51,14 +49,6 @@ impl Cpu {
     /// Does the local APIC or the 8259A pair request an interrupt?
     fn interrupt_waits(&self) -> bool {
         self.lapic.pending().is_some() || self.lapic.accepts_extint()
-    }
-
-    /// Takes over what the local APIC has received beside interrupts.
-    fn take_signals(&mut self) {
-        let signals = &mut self.lapic.signals;
-        self.nmi_pending |= std::mem::take(&mut signals.nmi);
-        self.init_pending |= std::mem::take(&mut signals.init);
-        self.sipi = signals.start_up.take().or(self.sipi);
     }
 
     fn take_debug_traps(&mut self) -> bool {

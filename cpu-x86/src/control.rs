@@ -6,32 +6,60 @@ use crate::engine::Paging;
 use crate::fault::{Done, Stop};
 use crate::paging::MAXPHYADDR;
 use crate::segment::kind;
-use crate::state::{Cpu, Seg, Segment, cr0, cr4, efer};
+use crate::state::{Cpu, Seg, Segment};
 use emu_core::Gpa;
 
-/// All bits of CR0 that exist.
-const CR0_BITS: u64 =
-    cr0::PE | cr0::MP | cr0::EM | cr0::TS | cr0::ET | cr0::NE | cr0::WP | cr0::AM | cr0::NW | cr0::CD | cr0::PG;
-/// Bits of CR4 that CPUID offers: no LA57, VMXE, SMXE, PKE or CET.
-const CR4_BITS: u64 = cr4::VME
-    | cr4::PVI
-    | cr4::TSD
-    | cr4::DE
-    | cr4::PSE
-    | cr4::PAE
-    | cr4::MCE
-    | cr4::PGE
-    | cr4::PCE
-    | cr4::OSFXSR
-    | cr4::OSXMMEXCPT
-    | cr4::UMIP
-    | cr4::FSGSBASE
-    | cr4::PCIDE
-    | cr4::OSXSAVE
-    | cr4::SMEP
-    | cr4::SMAP;
-/// Bits of CR4 that change what an address means.
-const CR4_PAGING: u64 = cr4::PSE | cr4::PAE | cr4::PGE | cr4::PCIDE | cr4::SMEP | cr4::SMAP;
+/// Bits of CR0.
+pub(crate) mod cr0 {
+    #![allow(dead_code, reason = "the register's bits, complete")]
+    pub const PE: u64 = 1;
+    pub const MP: u64 = 1 << 1;
+    pub const EM: u64 = 1 << 2;
+    pub const TS: u64 = 1 << 3;
+    pub const ET: u64 = 1 << 4;
+    pub const NE: u64 = 1 << 5;
+    pub const WP: u64 = 1 << 16;
+    pub const AM: u64 = 1 << 18;
+    pub const NW: u64 = 1 << 29;
+    pub const CD: u64 = 1 << 30;
+    pub const PG: u64 = 1 << 31;
+    /// All that exist.
+    pub const ALL: u64 = PE | MP | EM | TS | ET | NE | WP | AM | NW | CD | PG;
+}
+
+/// Bits of CR4.
+pub(crate) mod cr4 {
+    #![allow(dead_code, reason = "the register's bits, complete")]
+    pub const VME: u64 = 1;
+    pub const PVI: u64 = 1 << 1;
+    pub const TSD: u64 = 1 << 2;
+    pub const DE: u64 = 1 << 3;
+    pub const PSE: u64 = 1 << 4;
+    pub const PAE: u64 = 1 << 5;
+    pub const MCE: u64 = 1 << 6;
+    pub const PGE: u64 = 1 << 7;
+    pub const PCE: u64 = 1 << 8;
+    pub const OSFXSR: u64 = 1 << 9;
+    pub const OSXMMEXCPT: u64 = 1 << 10;
+    pub const UMIP: u64 = 1 << 11;
+    pub const FSGSBASE: u64 = 1 << 16;
+    pub const PCIDE: u64 = 1 << 17;
+    pub const OSXSAVE: u64 = 1 << 18;
+    pub const SMEP: u64 = 1 << 20;
+    pub const SMAP: u64 = 1 << 21;
+    /// All that CPUID offers here: no LA57, VMXE, SMXE, PKE or CET.
+    pub const ALL: u64 = 0x1ff | OSFXSR | OSXMMEXCPT | UMIP | FSGSBASE | PCIDE | OSXSAVE | SMEP | SMAP;
+    /// Those that change what an address means.
+    pub const PAGING: u64 = PSE | PAE | PGE | PCIDE | SMEP | SMAP;
+}
+
+/// Bits of IA32_EFER.
+pub(crate) mod efer {
+    pub const SCE: u64 = 1;
+    pub const LME: u64 = 1 << 8;
+    pub const LMA: u64 = 1 << 10;
+    pub const NXE: u64 = 1 << 11;
+}
 
 impl Cpu {
     /// Reads control register `n`; `None` if there is none of that number. CR8 is the local APIC's.
@@ -71,7 +99,7 @@ impl Cpu {
         if v >> 32 != 0 || v & cr0::PG != 0 && v & cr0::PE == 0 || v & cr0::NW != 0 && v & cr0::CD == 0 {
             return Err(Stop::gp(0));
         }
-        let new = v & CR0_BITS | cr0::ET;
+        let new = v & cr0::ALL | cr0::ET;
         let (old, changed) = (self.cr0, self.cr0 ^ new);
         let mut lma = self.efer & efer::LMA;
         if changed & new & cr0::PG != 0 && self.efer & efer::LME != 0 {
@@ -118,14 +146,14 @@ impl Cpu {
         let (old, changed) = (self.cr4, self.cr4 ^ v);
         let pcide_set = changed & v & cr4::PCIDE != 0;
         let no_pcid = !self.long_mode() || self.cr3 & 0xfff != 0;
-        if v & !CR4_BITS != 0 || self.long_mode() && v & cr4::PAE == 0 || pcide_set && no_pcid {
+        if v & !cr4::ALL != 0 || self.long_mode() && v & cr4::PAE == 0 || pcide_set && no_pcid {
             return Err(Stop::gp(0));
         }
         if !self.long_mode() && changed & (cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP) != 0 {
             self.pdpte = self.pdptes(self.cr0, self.cr3, v)?;
         }
         self.cr4 = v;
-        if (old ^ v) & CR4_PAGING != 0 {
+        if (old ^ v) & cr4::PAGING != 0 {
             self.on_paging_change(Paging::Control);
         }
         Ok(())

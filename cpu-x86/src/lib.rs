@@ -5,12 +5,12 @@
 
 pub mod alu;
 mod boundary;
-mod boundary;
 mod control;
 mod debug;
 mod deliver;
 mod cpuid;
 mod door;
+mod engine;
 pub mod exec;
 mod fault;
 mod flags;
@@ -18,6 +18,8 @@ pub mod lapic;
 pub mod memory;
 pub mod msr;
 mod operand;
+mod outside;
+mod paging;
 mod reset;
 mod segment;
 mod stack;
@@ -26,6 +28,7 @@ mod state;
 mod task;
 
 pub use door::{Counts, Doors, Facts, NoDoors, Refused, Ring};
+pub use engine::{Exit, Missing, Notes};
 pub use exec::Invalidate;
 pub use fault::{Done, Exception, Stop, vector};
 pub use memory::Access;

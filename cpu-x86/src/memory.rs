@@ -117,7 +117,7 @@ impl Cpu {
     /// #PF, with the U bit clear.
     pub fn load_system(&mut self, at: u64, bytes: u32) -> Result<u64, Stop> {
         let mut b = [0; 8];
-        self.load_as(at, &mut b[..bytes as usize], SYSTEM)?;
+        self.load_as(at, &mut b[..bytes as usize], self.system())?;
         Ok(u64::from_le_bytes(b))
     }
 
@@ -126,7 +126,7 @@ impl Cpu {
     /// # Errors
     /// #PF, with the U bit clear; then nothing was written.
     pub fn store_system(&mut self, at: u64, bytes: u32, v: u64) -> Done {
-        self.store_as(at, &v.to_le_bytes()[..bytes as usize], SYSTEM)
+        self.store_as(at, &v.to_le_bytes()[..bytes as usize], self.system())
     }
 
     /// The rest of the host page at linear address `at`, if it is plain memory for `access`: `None` for devices, and
@@ -145,9 +145,15 @@ impl Cpu {
         })
     }
 
-    /// Linear addresses wrap at 4 GiB outside 64-bit mode.
+    /// Are there data breakpoints, so that no access may take the short way?
+    pub(crate) fn watching_data(&self) -> bool {
+        self.data_armed()
+    }
+
+    /// Linear addresses wrap at 4 GiB outside IA-32e mode. In compatibility mode `linear` has cut them, but tables, task
+    /// state and the stacks of 64-bit handlers lie above.
     fn wrap(&self, at: u64) -> u64 {
-        if self.is_64bit() { at } else { at & 0xffff_ffff }
+        if self.long_mode() { at } else { at & 0xffff_ffff }
     }
 
     fn load_as(&mut self, at: u64, to: &mut [u8], who: Who) -> Done {
@@ -241,6 +247,11 @@ impl Cpu {
         Who { user: self.cpl == 3, may_touch_user: free }
     }
 
+    /// An implicit supervisor access: SMAP applies whatever RFLAGS.AC says.
+    fn system(&self) -> Who {
+        Who { user: false, may_touch_user: self.cr4 & cr4::SMAP == 0 }
+    }
+
     /// The TLB context that accesses by `who` use.
     pub(crate) fn context_of(&self, who: Who) -> usize {
         match who {
@@ -289,9 +300,6 @@ impl Cpu {
         Ok(Place::Host { host, page: offset >> 12 })
     }
 }
-
-/// An implicit supervisor access: SMAP always applies.
-const SYSTEM: Who = Who { user: false, may_touch_user: false };
 
 /// Where a linear address leads.
 #[derive(Clone, Copy)]
