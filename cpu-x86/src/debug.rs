@@ -68,11 +68,6 @@ impl Cpu {
         bits
     }
 
-    /// Is an instruction breakpoint enabled?
-    pub(crate) fn fetch_armed(&self) -> bool {
-        self.debug_active() && (0..4).any(|n| self.breakpoint(n).is_some_and(|(on, _)| on == on::EXECUTE))
-    }
-
     /// Is a data breakpoint enabled?
     pub(crate) fn data_armed(&self) -> bool {
         self.debug_active() && (0..4).any(|n| self.breakpoint(n).is_some_and(|(on, _)| on & 1 != 0))

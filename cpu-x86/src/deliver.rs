@@ -83,6 +83,7 @@ fn escalate(first: Class, second: Exception) -> Option<Exception> {
 impl Cpu {
     /// Delivers exception `e`, raised by the instruction at `rip`, with all that follows from failing to.
     pub(crate) fn raise(&mut self, e: Exception) {
+        tracing::trace!(vector = e.vector, error = e.error, cr2 = e.cr2, rip = self.rip, "exception");
         // What the instruction met before it faulted is met again when it is restarted.
         self.pending_debug &= dr6::BT;
         self.inhibit = 0;
