@@ -4,6 +4,16 @@
 //! flags it defines. The fast handlers are instances of these with the flags dropped or put off; the lazy flags are
 //! these evaluated later. Source: SDM vol. 1, 3.4.3.1; vol. 2.
 
+mod bcd;
+mod bits;
+mod muldiv;
+mod shift;
+
+pub use bcd::{aaa, aad, aam, aas, daa, das};
+pub use bits::{bextr, blsi, blsmsk, blsr, bsf, bsr, bzhi, crc32, lzcnt, pdep, pext, popcnt, swap, tzcnt};
+pub use muldiv::{div, idiv, imul, mul};
+pub use shift::{rcl, rcr, rol, ror, sar, shl, shld, shr, shrd};
+
 /// Status flags of RFLAGS, in place.
 pub mod flag {
     #![allow(missing_docs, reason = "the mnemonics are the SDM's")]

@@ -4,15 +4,28 @@
 //! counters or boards: both are behind the [`Doors`] it is given for the length of a run.
 
 pub mod alu;
+mod control;
+mod debug;
+mod deliver;
+mod cpuid;
 mod door;
 pub mod exec;
 mod fault;
 mod flags;
+pub mod lapic;
 pub mod memory;
+pub mod msr;
 mod operand;
+mod reset;
+mod segment;
+mod stack;
+mod save;
 mod state;
+mod task;
 
 pub use door::{Counts, Doors, Facts, NoDoors, Refused, Ring};
+pub use exec::Invalidate;
 pub use fault::{Done, Exception, Stop, vector};
 pub use memory::Access;
+pub use reset::Long64;
 pub use state::{Activity, Cpu, Fpu, Msrs, Seg, Segment, Table, VecReg};

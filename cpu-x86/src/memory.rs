@@ -1,7 +1,12 @@
 //! Guest memory as instructions see it: segmentation, then paging, then RAM or a device.
 
+#![expect(unsafe_code, reason = "guest memory is reached by the host pointers of the software TLB")]
+
+use crate::engine::tlb::{self, Fill};
 use crate::fault::{Done, Stop};
-use crate::state::{Cpu, Seg, Segment};
+use crate::paging::Who;
+use crate::state::{Cpu, Seg, Segment, cr0, cr4};
+use crate::alu::flag;
 use emu_core::Gpa;
 
 /// What an access wants to do.
@@ -80,8 +85,7 @@ impl Cpu {
     /// # Errors
     /// #PF.
     pub fn load_bytes(&mut self, at: u64, to: &mut [u8]) -> Done {
-        let _ = self.ram.read(Gpa(at), to);
-        Ok(())
+        self.load_as(at, to, self.who())
     }
 
     /// Stores any number of bytes.
@@ -89,8 +93,7 @@ impl Cpu {
     /// # Errors
     /// #PF; then nothing was written.
     pub fn store_bytes(&mut self, at: u64, from: &[u8]) -> Done {
-        let _ = self.ram.write(Gpa(at), from);
-        Ok(())
+        self.store_as(at, from, self.who())
     }
 
     /// Would `access` to `bytes` at linear address `at` fault? Sets accessed and dirty bits as the access would.
@@ -98,7 +101,13 @@ impl Cpu {
     /// # Errors
     /// #PF.
     pub fn probe(&mut self, at: u64, bytes: u32, access: Access) -> Done {
-        let _ = (at, bytes, access);
+        let who = self.who();
+        let mut done = 0;
+        while done < u64::from(bytes) {
+            let here = self.wrap(at.wrapping_add(done));
+            self.place(here, access, who)?;
+            done += 4096 - (here & 0xfff);
+        }
         Ok(())
     }
 
@@ -107,7 +116,9 @@ impl Cpu {
     /// # Errors
     /// #PF, with the U bit clear.
     pub fn load_system(&mut self, at: u64, bytes: u32) -> Result<u64, Stop> {
-        self.load(at, bytes)
+        let mut b = [0; 8];
+        self.load_as(at, &mut b[..bytes as usize], SYSTEM)?;
+        Ok(u64::from_le_bytes(b))
     }
 
     /// Stores with supervisor privilege whatever the CPL.
@@ -115,6 +126,244 @@ impl Cpu {
     /// # Errors
     /// #PF, with the U bit clear; then nothing was written.
     pub fn store_system(&mut self, at: u64, bytes: u32, v: u64) -> Done {
-        self.store(at, bytes, v)
+        self.store_as(at, &v.to_le_bytes()[..bytes as usize], SYSTEM)
     }
+
+    /// The rest of the host page at linear address `at`, if it is plain memory for `access`: `None` for devices, and
+    /// for writes to ROM or to a page that holds decoded code.
+    ///
+    /// # Errors
+    /// #PF.
+    pub(crate) fn host_run(&mut self, at: u64, access: Access) -> Result<Option<HostRun>, Stop> {
+        let at = self.wrap(at);
+        let here = self.place(at, access, self.who())?;
+        let bytes = 4096 - (at & 0xfff) as usize;
+        Ok(match here {
+            Place::Host { page, .. } if access == Access::Write && self.ram.watchers(page) != 0 => None,
+            Place::Host { host, .. } => Some(HostRun { host, bytes }),
+            _ => None,
+        })
+    }
+
+    /// Linear addresses wrap at 4 GiB outside 64-bit mode.
+    fn wrap(&self, at: u64) -> u64 {
+        if self.is_64bit() { at } else { at & 0xffff_ffff }
+    }
+
+    fn load_as(&mut self, at: u64, to: &mut [u8], who: Who) -> Done {
+        let at = self.wrap(at);
+        let first = to.len().min(4096 - (at & 0xfff) as usize);
+        let here = self.place(at, Access::Read, who)?;
+        if first == to.len() {
+            self.load_here(here, at, to);
+            return Ok(());
+        }
+        let mut done = first;
+        while done < to.len() {
+            self.place(self.wrap(at.wrapping_add(done as u64)), Access::Read, who)?;
+            done += 4096;
+        }
+        let mut done = 0;
+        while done < to.len() {
+            let next = self.wrap(at.wrapping_add(done as u64));
+            let bytes = (to.len() - done).min(4096 - (next & 0xfff) as usize);
+            let here = self.place(next, Access::Read, who)?;
+            self.load_here(here, next, &mut to[done..done + bytes]);
+            done += bytes;
+        }
+        Ok(())
+    }
+
+    fn store_as(&mut self, at: u64, from: &[u8], who: Who) -> Done {
+        let at = self.wrap(at);
+        let first = from.len().min(4096 - (at & 0xfff) as usize);
+        let here = self.place(at, Access::Write, who)?;
+        if first == from.len() {
+            self.store_here(here, from);
+            return Ok(());
+        }
+        let mut done = first;
+        while done < from.len() {
+            self.place(self.wrap(at.wrapping_add(done as u64)), Access::Write, who)?;
+            done += 4096;
+        }
+        let mut done = 0;
+        while done < from.len() {
+            let next = self.wrap(at.wrapping_add(done as u64));
+            let bytes = (from.len() - done).min(4096 - (next & 0xfff) as usize);
+            let here = self.place(next, Access::Write, who)?;
+            self.store_here(here, &from[done..done + bytes]);
+            done += bytes;
+        }
+        Ok(())
+    }
+
+    fn load_here(&mut self, here: Place, at: u64, to: &mut [u8]) {
+        match here {
+            Place::Host { host, .. } => {
+                debug_assert!((at & 0xfff) as usize + to.len() <= 4096);
+                // SAFETY: `place` found this byte in the mapping, and the run does not leave its page.
+                unsafe { std::ptr::copy_nonoverlapping(host, to.as_mut_ptr(), to.len()) };
+            }
+            Place::Rom | Place::Device(_) => {
+                let Place::Device(at) = here else { return to.fill(0xff) };
+                for (chunk, from) in pieces(at, to.len()) {
+                    let v = self.device_read(from, chunk.len() as u32);
+                    to[chunk.clone()].copy_from_slice(&v.to_le_bytes()[..chunk.len()]);
+                }
+            }
+        }
+    }
+
+    fn store_here(&mut self, here: Place, from: &[u8]) {
+        match here {
+            Place::Host { host, page } => {
+                // SAFETY: as in `load_here`.
+                unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), host, from.len()) };
+                if self.ram.watchers(page) != 0 {
+                    self.wrote_code(page, host as usize & 0xfff, from.len());
+                }
+            }
+            Place::Rom => {}
+            Place::Device(at) => {
+                for (chunk, to) in pieces(at, from.len()) {
+                    let mut b = [0; 8];
+                    b[..chunk.len()].copy_from_slice(&from[chunk.clone()]);
+                    self.device_write(to, chunk.len() as u32, u64::from_le_bytes(b));
+                }
+            }
+        }
+    }
+
+    /// Who the running code is, as paging sees it.
+    fn who(&self) -> Who {
+        let free = self.cr4 & cr4::SMAP == 0 || self.system_flags & flag::AC != 0;
+        Who { user: self.cpl == 3, may_touch_user: free }
+    }
+
+    /// The TLB context that accesses by `who` use.
+    pub(crate) fn context_of(&self, who: Who) -> usize {
+        match who {
+            Who { user: true, .. } => 2 * self.space + 1,
+            Who { may_touch_user: true, .. } => 2 * self.space + 2,
+            _ => 0,
+        }
+    }
+
+    /// Where linear address `at` is for `access` by `who`; fills the TLB.
+    ///
+    /// # Errors
+    /// #PF.
+    #[inline]
+    pub(crate) fn place(&mut self, at: u64, access: Access, who: Who) -> Result<Place, Stop> {
+        let context = self.context_of(who);
+        let e = &self.contexts[context].entries[tlb::index(at)];
+        let tag = if access == Access::Write { e.write } else { e.read };
+        if tag == at & !0xfff && access != Access::Execute {
+            let host = at.wrapping_add(e.addend) as *mut u8;
+            return Ok(Place::Host { host, page: (e.page >> 2) as usize });
+        }
+        self.place_by_walk(at, access, who, context)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn place_by_walk(&mut self, at: u64, access: Access, who: Who, context: usize) -> Result<Place, Stop> {
+        let page = self.walk(at, access, who)?;
+        let Some(slot) = self.ram.slot(page.at) else { return Ok(Place::Device(page.at)) };
+        if access == Access::Write && !slot.writable {
+            return Ok(Place::Rom);
+        }
+        let offset = (slot.offset + page.at.0 - slot.base.0) as usize;
+        // SAFETY: the slot lies within the mapping.
+        let host = unsafe { self.ram.host().add(offset) };
+        let supervisor_write = !who.user && self.cr0 & cr0::WP == 0;
+        let writable = slot.writable
+            && page.dirty
+            && (page.writable || supervisor_write)
+            && self.ram.watchers(offset >> 12) == 0;
+        if access != Access::Execute && !self.watching_data() {
+            let (host, global) = (host as u64, page.global);
+            self.contexts[context].fill(Fill { at, host, page: offset >> 12, writable, global, large: page.shift > 12 });
+        }
+        Ok(Place::Host { host, page: offset >> 12 })
+    }
+}
+
+/// An implicit supervisor access: SMAP always applies.
+const SYSTEM: Who = Who { user: false, may_touch_user: false };
+
+/// Where a linear address leads.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// Plain memory: the byte on the host, and the host page it is in.
+    Host { host: *mut u8, page: usize },
+    /// Read-only memory, for a write.
+    Rom,
+    /// No memory: a device, or nothing.
+    Device(Gpa),
+}
+
+/// A run of plain memory up to the end of its page.
+#[derive(Clone, Copy)]
+pub(crate) struct HostRun {
+    host: *mut u8,
+    bytes: usize,
+}
+
+impl HostRun {
+    /// Bytes in the run, 1 to 4096.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+    /// Copies `bytes` (at most both runs) from the start of `from` to the start of this run, as if byte by byte
+    /// upwards when they overlap.
+    pub fn copy_from(&self, from: &HostRun, bytes: usize) {
+        assert!(bytes <= self.bytes && bytes <= from.bytes);
+        let distance = (self.host as usize).wrapping_sub(from.host as usize);
+        // SAFETY: both runs are plain guest memory within the mapping, `bytes` is within both.
+        unsafe {
+            if distance >= bytes {
+                std::ptr::copy(from.host, self.host, bytes);
+            } else {
+                for i in 0..bytes {
+                    *self.host.add(i) = *from.host.add(i);
+                }
+            }
+        }
+    }
+    /// Fills `bytes` of the run with the little-endian `pattern` of `width` bytes (1, 2, 4 or 8) repeated.
+    pub fn fill(&self, pattern: u64, width: usize, bytes: usize) {
+        assert!(bytes <= self.bytes && bytes % width == 0);
+        let p = pattern.to_le_bytes();
+        // SAFETY: `bytes` is within the run; nothing else refers to guest memory meanwhile.
+        let to = unsafe { std::slice::from_raw_parts_mut(self.host, bytes) };
+        match width {
+            1 => to.fill(p[0]),
+            2 => to.chunks_exact_mut(2).for_each(|c| c.copy_from_slice(&p[..2])),
+            4 => to.chunks_exact_mut(4).for_each(|c| c.copy_from_slice(&p[..4])),
+            _ => to.chunks_exact_mut(8).for_each(|c| c.copy_from_slice(&p)),
+        }
+    }
+    /// Looks at the run's bytes.
+    pub fn with<T>(&self, f: impl FnOnce(&[u8]) -> T) -> T {
+        // SAFETY: the run is within the mapping, and nothing writes guest memory while `f` runs.
+        f(unsafe { std::slice::from_raw_parts(self.host, self.bytes) })
+    }
+}
+
+/// Naturally aligned pieces of a device access: the range of bytes, and where it goes.
+fn pieces(at: Gpa, bytes: usize) -> impl Iterator<Item = (std::ops::Range<usize>, Gpa)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let left = bytes - done;
+        if left == 0 {
+            return None;
+        }
+        let here = at.0 + done as u64;
+        let size = [8, 4, 2, 1].into_iter().find(|s| *s <= left && here % *s as u64 == 0).unwrap_or(1);
+        let piece = (done..done + size, Gpa(here));
+        done += size;
+        Some(piece)
+    })
 }

@@ -5,6 +5,7 @@
 
 use crate::alu::flag;
 use crate::door::{Counts, Doors};
+use crate::lapic::Lapic;
 use emu_core::Ram;
 use softfp::F80;
 use std::sync::Arc;
@@ -128,6 +129,13 @@ pub struct Msrs {
     pub bios_sign_id: u64,
     pub misc_features: u64,
     pub perf_ctl: u64,
+    pub mc_ctl2: [u64; 4],
+    pub mcg_ctl: u64,
+    pub power_ctl: u64,
+    /// APERF and MPERF less the unhalted cycles.
+    pub aperf_offset: u64,
+    #[allow(missing_docs, reason = "see aperf_offset")]
+    pub mperf_offset: u64,
 }
 
 /// Indexes into [`Cpu::regs`] past the sixteen general registers.
@@ -144,6 +152,14 @@ pub mod cell {
     pub const SEG_BASE: usize = 24;
     /// How many cells there are.
     pub const COUNT: usize = 32;
+}
+
+/// Bits of [`Cpu::inhibit`] and [`Cpu::shadow`]. Source: SDM vol. 3A, 6.8.3; vol. 3C, table 25-3.
+pub(crate) mod shadow {
+    /// Blocking by STI: of maskable interrupts.
+    pub const STI: u8 = 1;
+    /// Blocking by MOV SS: of interrupts, NMI and debug traps.
+    pub const MOV_SS: u8 = 2;
 }
 
 /// One logical processor.
@@ -198,10 +214,36 @@ pub struct Cpu {
     pub msr: Msrs,
     /// APIC number of this processor; 0 is the bootstrap processor.
     pub apic_id: u32,
+    /// How many processors the machine has: CPUID's topology leaves tell.
+    pub cpu_count: u32,
+    /// The local APIC.
+    pub lapic: Lapic,
+    /// State of the generator behind RDRAND and RDSEED: a function of the seed and of how often it was asked.
+    pub random: u64,
+    /// MSRs that were asked for and are not there: each is logged once.
+    pub(crate) refused_msrs: Vec<u32>,
     /// What has been retired, up to the last settling; [`Cpu::counts`] is exact at any instruction that may ask.
     pub(crate) settled: Counts,
     /// Is the processor running, halted, or waiting?
     pub activity: Activity,
+    /// What the instruction that has just run holds off for the next one: [`shadow`] bits, set by STI and MOV SS.
+    pub(crate) inhibit: u8,
+    /// What is held off at this boundary: [`shadow`] bits, moved here from `inhibit` by [`Cpu::service`].
+    pub(crate) shadow: u8,
+    /// The instruction just run takes no single-step trap (MOV SS, and those that clear TF on their way).
+    pub(crate) no_step: bool,
+    /// An NMI waits.
+    pub(crate) nmi_pending: bool,
+    /// NMIs wait until the next IRET.
+    pub(crate) nmi_blocked: bool,
+    /// The 8259A's INTR line, as wired to LINT0.
+    pub(crate) intr_line: bool,
+    /// Debug traps of the instruction just run, as bits of DR6.
+    pub(crate) pending_debug: u64,
+    /// An INIT signal waits.
+    pub(crate) init_pending: bool,
+    /// A start-up IPI that came in, with its vector.
+    pub(crate) sipi: Option<u8>,
     /// Guest memory.
     pub(crate) ram: Arc<Ram>,
     /// The doors of the current run.
@@ -225,7 +267,7 @@ pub enum Activity {
 impl Cpu {
     /// A processor at power-on over `ram`; `apic_id` 0 is the bootstrap processor, others wait for a start-up IPI.
     pub fn new(ram: Arc<Ram>, apic_id: u32) -> Box<Cpu> {
-        Box::new(Cpu {
+        let mut cpu = Box::new(Cpu {
             regs: [0; cell::COUNT],
             cc_a: 0,
             cc_b: 0,
@@ -251,13 +293,42 @@ impl Cpu {
             vec: [VecReg([0; 64]); 32],
             k: [0; 8],
             fpu: Fpu::default(),
-            msr: Msrs::default(),
+            msr: crate::msr::at_power_on(),
             apic_id,
+            cpu_count: 1,
+            lapic: Lapic::new(apic_id),
+            random: u64::from(apic_id),
+            refused_msrs: Vec::new(),
             settled: Counts::default(),
-            activity: if apic_id == 0 { Activity::Active } else { Activity::WaitForSipi },
+            activity: Activity::Active,
+            inhibit: 0,
+            shadow: 0,
+            no_step: false,
+            nmi_pending: false,
+            nmi_blocked: false,
+            intr_line: false,
+            pending_debug: 0,
+            init_pending: false,
+            sipi: None,
             ram,
             doors: None,
-        })
+        });
+        cpu.power_on();
+        cpu
+    }
+
+    /// A processor in 64-bit mode at CPL 0 with paging off, so that linear addresses are physical: no hardware gets
+    /// there; for tests that execute single instructions.
+    #[doc(hidden)]
+    pub fn bare_64bit(ram: Arc<Ram>) -> Box<Cpu> {
+        let mut cpu = Cpu::new(ram, 0);
+        cpu.cr0 = 0x11;
+        cpu.efer = 1 << 10 | 1 << 8;
+        for s in [Seg::Es, Seg::Cs, Seg::Ss, Seg::Ds, Seg::Fs, Seg::Gs] {
+            let attr = if s == Seg::Cs { 0xa09b } else { 0xc093 };
+            cpu.set_segment(s, Segment { selector: 8, base: 0, limit: u32::MAX, attr });
+        }
+        cpu
     }
 
     /// The status flags and all others: RFLAGS as PUSHF would see it (VM and RF included).

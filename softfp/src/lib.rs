@@ -3,6 +3,13 @@
 //! Values are bit patterns (`u16`, `u32`, `u64`, [`F80`]); an [`Env`] carries the controls in and the exception flags
 //! out. Source: SDM vol. 1, ch. 4 (data types, NaN rules), 8 (x87) and 11 (SSE).
 
+mod arith;
+mod binary;
+mod convert;
+mod format;
+
+pub use binary::{f16, f32, f64};
+
 /// Rounding control, encoded as in MXCSR.RC and the x87 control word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rounding {
@@ -31,6 +38,8 @@ pub mod flag {
     pub const UE: u8 = 16;
     /// Inexact (precision).
     pub const PE: u8 = 32;
+    /// All six.
+    pub const ALL: u8 = 63;
 }
 
 /// Controls of an operation, and the flags it raised.
@@ -48,6 +57,49 @@ pub struct Env {
     pub flags: u8,
     /// Set by the x87 operations when the result was rounded up (condition code C1).
     pub rounded_up: bool,
+}
+
+impl Rounding {
+    /// From the two bits of an RC field (higher bits are ignored).
+    #[inline]
+    pub const fn from_bits(rc: u32) -> Rounding {
+        match rc & 3 {
+            0 => Rounding::Nearest,
+            1 => Rounding::Down,
+            2 => Rounding::Up,
+            _ => Rounding::Zero,
+        }
+    }
+}
+
+impl Env {
+    /// The environment of an SSE instruction under `mxcsr`, its sticky flags included.
+    #[inline]
+    pub const fn from_mxcsr(mxcsr: u32) -> Env {
+        Env {
+            rounding: Rounding::from_bits(mxcsr >> 13),
+            ftz: mxcsr & 1 << 15 != 0,
+            daz: mxcsr & 1 << 6 != 0,
+            masks: (mxcsr >> 7) as u8 & flag::ALL,
+            flags: mxcsr as u8 & flag::ALL,
+            rounded_up: false,
+        }
+    }
+
+    /// May the `fast_*` forms be tried? Rounding to nearest, and an inexact result would leave no new trace.
+    #[inline(always)]
+    pub const fn is_quick(&self) -> bool {
+        (self.flags & self.masks & flag::PE != 0) & matches!(self.rounding, Rounding::Nearest)
+    }
+
+    /// Raises DE when `denormal`; true when it is unmasked, which ends the operation.
+    #[inline]
+    pub(crate) fn denormal_operand(&mut self, denormal: bool) -> bool {
+        if denormal {
+            self.flags |= flag::DE;
+        }
+        denormal && self.masks & flag::DE == 0
+    }
 }
 
 /// An x87 extended real: sign and biased exponent, and the significand with its explicit integer bit.

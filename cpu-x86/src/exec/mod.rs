@@ -44,6 +44,7 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
 
 pub(crate) mod int;
 pub(crate) mod platform;
+pub use platform::Invalidate;
 pub(crate) mod simd;
 pub(crate) mod system;
 pub(crate) mod x87;

@@ -16,7 +16,7 @@ mod unpack;
 mod zero_page;
 
 pub use error::LoadError;
-pub use layout::{Span, Use, memory_map};
+pub use layout::{GDT, Span, Use, memory_map};
 
 use emu_core::Gpa;
 use std::fmt;
@@ -166,7 +166,9 @@ pub fn plan(source: &Source<'_>) -> Result<Plan, LoadError> {
         Kind::Multiboot => multiboot::plan(source),
         Kind::Rom => rom::plan(source),
     }?;
-    layout::check(&plan.pieces, source.ram_bytes, source.reserved)?;
+    // A ROM is its own firmware: there are no tables to respect.
+    let reserved = if kind == Kind::Rom { &[] } else { source.reserved };
+    layout::check(&plan.pieces, source.ram_bytes, reserved)?;
     Ok(plan)
 }
 

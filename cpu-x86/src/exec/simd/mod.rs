@@ -1,10 +1,71 @@
-//! To be written.
+//! MMX, SSE to SSE4.2, AES, PCLMULQDQ, SHA, GFNI, AVX, AVX2, FMA and F16C.
+//!
+//! What an instruction computes is a [`Kernel`]: a function over operand values ([`V`]), one per mnemonic, the same
+//! for MM, XMM and YMM operands and for the legacy and VEX encodings. `describe` turns a decoded instruction into a
+//! [`Simd`]: its kernel, and where the operands are. [`Simd::run`] loads them, runs the kernel and writes the result,
+//! with the rules all of them share: which state must be enabled, alignment, the upper bits of the register, MXCSR.
+//! The few instructions that do not fit (string compares, gathers, masked moves, MXCSR moves) are functions of their
+//! own. Source: SDM vol. 2.
+
+mod aes;
+mod approximate;
+mod check;
+mod control;
+mod convert;
+mod describe;
+mod fma;
+mod fp;
+mod galois;
+mod integer;
+mod masked;
+mod motion;
+mod run;
+mod sha;
+mod shuffle;
+mod string;
+mod value;
+
+#[cfg(test)]
+mod native_tests;
+#[cfg(test)]
+mod tests;
+
+#[allow(unused_imports, reason = "for the engine and the other groups")]
+pub use check::{check_avx, check_mmx, check_sse};
+#[allow(unused_imports, reason = "for the engine and the other groups")]
+pub use describe::{Kernel, Needs, Place, Simd, describe};
+#[allow(unused_imports, reason = "for the engine and the other groups")]
+pub use value::V;
 
 use super::Meaning;
-use iced_x86::Instruction;
+use crate::fault::{Done, Stop};
+use crate::state::Cpu;
+use iced_x86::{EncodingKind, Instruction, Mnemonic};
 
 /// The meaning of `i`, if it belongs to this group.
+///
+/// This group also answers for the vector extensions that the processor does not have (AVX-512, XOP, 3DNow!, SSE4A
+/// and so on): they raise #UD.
 pub fn lookup(i: &Instruction) -> Option<Meaning> {
-    let _ = i;
-    None
+    if describe(i).is_some() {
+        return Meaning::plain(described);
+    }
+    control::lookup(i).or_else(|| masked::lookup(i)).or_else(|| string::lookup(i)).or_else(|| absent(i))
+}
+
+/// Executes an instruction that [`describe`] knows.
+fn described(cpu: &mut Cpu, i: &Instruction) -> Done {
+    let Some(simd) = describe(i) else { return Err(Stop::Unimplemented) };
+    simd.check(cpu)?;
+    let at = match simd.access() {
+        Some(access) => cpu.address(i, u32::from(simd.memory_bytes), access)?,
+        None => 0,
+    };
+    simd.run(cpu, at)
+}
+
+/// #UD for what the processor does not offer.
+fn absent(i: &Instruction) -> Option<Meaning> {
+    let sse4a = matches!(i.mnemonic(), Mnemonic::Extrq | Mnemonic::Insertq | Mnemonic::Movntss | Mnemonic::Movntsd);
+    if sse4a || i.encoding() != EncodingKind::Legacy { Meaning::plain(|_, _| Err(Stop::UD)) } else { None }
 }

@@ -1,0 +1,71 @@
+//! What the handlers touch besides the registers: the countdown, the TLB in force, and how a run ended.
+
+use super::op::{Block, Link, Op};
+use super::tlb::Entry;
+
+/// Why the handlers returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// Nothing happened yet.
+    #[default]
+    None,
+    /// A direct branch whose link could not be entered; `taken` says which of its two.
+    Link { taken: bool },
+    /// An indirect branch to `to`, not in the jump cache.
+    Indirect,
+    /// An op asks for its instruction to be run the general way, then to leave the block after it.
+    General,
+    /// An instruction raised or stopped: see `Cpu::stop`.
+    Stopped,
+    /// An instruction that ends its block completed; `next_rip` holds where to go on.
+    Done,
+}
+
+/// An entry of the jump cache: the linear address mixed with the code generation, and the block there.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Jump {
+    pub key: u64,
+    pub block: *const Block,
+}
+
+/// A return address expected, mixed with the code generation, and the link of its call to what follows.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Return {
+    pub key: u64,
+    pub link: *const Link,
+}
+
+/// Entries of the jump cache; a power of two.
+pub(crate) const JUMPS: usize = 4096;
+/// Entries of the return stack; a power of two.
+pub(crate) const RETURNS: usize = 32;
+
+/// The part of the engine's state that handlers use.
+#[repr(C)]
+pub(crate) struct Hot {
+    /// Negative while there is budget: see `op::lane`.
+    pub countdown: i64,
+    /// Entries of the TLB context in force.
+    pub tlb: *const Entry,
+    /// Code generation in force, in bits 63:48.
+    pub generation: u64,
+    pub jumps: *const Jump,
+    pub return_top: u32,
+    /// What a fast access missed on: address, and whether to write.
+    pub miss_write: bool,
+    pub miss_at: u64,
+    pub leave: Leave,
+    /// The op that left.
+    pub left: *const Op,
+    /// Target of an indirect branch, and where its block may be remembered (or null: in the jump cache).
+    pub to: u64,
+    pub returns: [Return; RETURNS],
+}
+
+/// Index of linear address `at` in the jump cache.
+#[inline(always)]
+pub(crate) const fn jump_index(at: u64) -> usize {
+    (at ^ at >> 12) as usize & (JUMPS - 1)
+}

@@ -1,0 +1,272 @@
+//! How instructions run fast: blocks of pre-decoded ops, threaded dispatch, and one countdown for every deadline.
+//!
+//! `translate` makes blocks of ops out of bytes; `body` holds the fast forms and `select` their table; `op` stores
+//! blocks; `tlb` is the software TLB. This file joins them: handlers, and the cold paths behind them. `run` drives it.
+#![expect(unsafe_code, reason = "threaded dispatch of the interpreter")]
+
+mod body;
+mod hot;
+mod op;
+mod run;
+mod select;
+mod space;
+pub(crate) mod tlb;
+mod translate;
+
+pub use run::{Exit, Missing};
+pub use space::Invalidate;
+pub(crate) use space::{Paging, Spaces};
+
+use crate::exec::Exec;
+use crate::fault::Stop;
+use crate::state::{Cpu, Seg, cell};
+use body::Body;
+use emu_core::Ram;
+pub(crate) use hot::Hot;
+use hot::{JUMPS, Jump, Leave, RETURNS, Return};
+use iced_x86::Instruction;
+use op::{Blocks, Handler, Op, UNLINKED};
+use translate::Calls;
+
+/// The engine's state apart from [`Hot`].
+pub(crate) struct Engine {
+    pub blocks: Blocks,
+    jumps: Box<[Jump; JUMPS]>,
+    /// Recently executed pages: (linear page mixed with the generation, host page).
+    fetches: Box<[(u64, u32); FETCHES]>,
+    /// The countdown when it was last armed: the difference is what was retired since.
+    armed: i64,
+    /// CPL of what was retired since the last settling.
+    ring: u8,
+    /// Why an instruction did not complete.
+    stop: Option<Stop>,
+    /// Something happened that the run loop must look at before the next block.
+    pub look: bool,
+    /// What other processors must be told: memory that held code was written; pages that now hold code.
+    pub notes: Notes,
+}
+
+/// What one processor did that concerns the decoded code and TLBs of the others. Host pages (offset / 4096).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    wrote: Vec<(usize, usize, usize)>,
+    code: Vec<usize>,
+}
+
+impl Notes {
+    /// Is there nothing to tell?
+    pub fn is_empty(&self) -> bool {
+        self.wrote.is_empty() && self.code.is_empty()
+    }
+}
+
+const FETCHES: usize = 256;
+
+impl Engine {
+    pub fn new(ram: &Ram, number: u32) -> Engine {
+        let nowhere = Jump { key: u64::MAX, block: &raw const UNLINKED };
+        Engine {
+            blocks: Blocks::new(ram, 1 << (number % 32)),
+            jumps: Box::new([nowhere; JUMPS]),
+            fetches: Box::new([(u64::MAX, 0); FETCHES]),
+            armed: 0,
+            ring: 0,
+            stop: None,
+            look: false,
+            notes: Notes::default(),
+        }
+    }
+}
+
+impl Hot {
+    pub fn new() -> Hot {
+        Hot {
+            countdown: 0,
+            tlb: std::ptr::null(),
+            generation: 0,
+            jumps: std::ptr::null(),
+            return_top: 0,
+            miss_write: false,
+            miss_at: 0,
+            leave: Leave::None,
+            left: std::ptr::null(),
+            to: 0,
+            patch: std::ptr::null(),
+            returns: [Return { key: u64::MAX, link: std::ptr::null() }; RETURNS],
+        }
+    }
+}
+
+/// Declares a function with the calling convention of handlers.
+macro_rules! handler {
+    ($(#[$m:meta])* fn $name:ident $(<$p:ident: $bound:ident>)? ($cpu:ident, $op:ident) $code:block) => {
+        #[cfg(target_arch = "x86_64")]
+        $(#[$m])*
+        pub(crate) unsafe extern "sysv64" fn $name$(<$p: $bound>)?($cpu: *mut Cpu, $op: *const Op) -> *const Op $code
+        #[cfg(not(target_arch = "x86_64"))]
+        $(#[$m])*
+        pub(crate) unsafe extern "C" fn $name$(<$p: $bound>)?($cpu: *mut Cpu, $op: *const Op) -> *const Op $code
+    };
+}
+
+/// Goes on with op `$next`: a tail call where the optimiser makes one, else back to the loop in `drive`.
+macro_rules! go {
+    ($cpu:ident, $next:expr) => {{
+        let next = $next;
+        #[cfg(not(engine_loop))]
+        // SAFETY: the first slot of an op holds a handler.
+        return unsafe { std::mem::transmute::<u64, Handler>((*next).h)($cpu, next) };
+        #[cfg(engine_loop)]
+        return next;
+    }};
+}
+
+handler! {
+    /// Runs a body, then what follows.
+    fn threaded<B: Body>(cpu, op) {
+        // SAFETY: the builder made the op for this body; `cpu` is the exclusive reference `drive` was given.
+        let next = unsafe { B::run(&mut *cpu, op) };
+        if next.is_null() {
+            // SAFETY: as above.
+            return unsafe { missed(cpu, op) };
+        }
+        go!(cpu, next)
+    }
+}
+
+handler! {
+    /// A memory operand missed the TLB: fills it and tries again, or leaves to do the instruction the general way.
+    #[cold]
+    #[inline(never)]
+    fn missed(cpu, op) {
+        // SAFETY: `cpu` is the exclusive reference `drive` was given.
+        let c = unsafe { &mut *cpu };
+        if !c.refill(c.hot.miss_at, c.hot.miss_write) {
+            c.hot.leave = Leave::General;
+            c.hot.left = op;
+            go!(cpu, exit_op())
+        }
+        go!(cpu, op)
+    }
+}
+
+handler! {
+    /// Calls the instruction's meaning, then goes on.
+    fn call_plain(cpu, op) {
+        // SAFETY: as in `threaded`.
+        let next = unsafe { call(&mut *cpu, op, false) };
+        go!(cpu, next)
+    }
+}
+
+handler! {
+    /// Calls the instruction's meaning, then leaves.
+    fn call_end(cpu, op) {
+        // SAFETY: as in `threaded`.
+        let next = unsafe { call(&mut *cpu, op, true) };
+        go!(cpu, next)
+    }
+}
+
+handler! {
+    /// Ends a run of handlers.
+    fn exit(_cpu, op) {
+        #[cfg(engine_loop)]
+        {
+            let _ = op;
+            return std::ptr::null();
+        }
+        #[cfg(not(engine_loop))]
+        op
+    }
+}
+
+/// The op whose handler returns. One word with the handler's address, in a static that outlives everything.
+pub(crate) fn exit_op() -> *const Op {
+    struct Exit([u64; 2]);
+    static EXIT: std::sync::OnceLock<Exit> = std::sync::OnceLock::new();
+    EXIT.get_or_init(|| Exit([exit as *const () as u64, 0])).0.as_ptr().cast()
+}
+
+/// Handlers for translation.
+fn calls() -> Calls {
+    Calls { plain: call_plain as *const () as u64, end: call_end as *const () as u64 }
+}
+
+/// Runs handlers from `op` until one leaves.
+///
+/// # Safety
+/// `op` is the first op of a live block, and `hot` was prepared by `select`.
+unsafe fn drive(cpu: &mut Cpu, op: *const Op) {
+    let cpu = std::ptr::from_mut(cpu);
+    // SAFETY: the first slot of an op holds a handler.
+    unsafe {
+        #[cfg(not(engine_loop))]
+        std::mem::transmute::<u64, Handler>((*op).h)(cpu, op);
+        #[cfg(engine_loop)]
+        {
+            let mut op = op;
+            while !op.is_null() {
+                op = std::mem::transmute::<u64, Handler>((*op).h)(cpu, op);
+            }
+        }
+    }
+}
+
+/// Slots of an op that calls a meaning: itself, the function, and the instruction's five words.
+const CALL_SLOTS: usize = 5;
+
+/// The instruction as words, for storage in slots.
+fn words_of(i: &Instruction) -> [u64; 5] {
+    const { assert!(size_of::<Instruction>() == 40 && align_of::<Instruction>() <= 8) };
+    // SAFETY: same size; every byte of `Instruction` is initialised (it has no padding: checked by its size in fields).
+    unsafe { std::mem::transmute_copy(i) }
+}
+
+/// Calls the meaning stored behind `op`.
+///
+/// # Safety
+/// `op` was made by `Translator::call`.
+#[inline(never)]
+unsafe fn call(cpu: &mut Cpu, op: *const Op, ends: bool) -> *const Op {
+    // SAFETY: the function and the instruction were stored there.
+    let (head, run, i) = unsafe {
+        let run = std::mem::transmute::<usize, Exec>((*op.add(1)).h as usize);
+        (&*op, run, &*op.add(2).cast::<Instruction>())
+    };
+    let next = cpu.regs[cell::PAGE].wrapping_add(head.imm as i64 as u64);
+    cpu.set_position(next, u64::from(head.d));
+    let result = run(cpu, i);
+    cpu.hot.left = op;
+    cpu.hot.leave = match result {
+        Err(stop) => {
+            cpu.engine.stop = Some(stop);
+            Leave::Stopped
+        }
+        Ok(()) if ends || cpu.engine.look => Leave::Done,
+        Ok(()) => return op.wrapping_add(CALL_SLOTS),
+    };
+    exit_op()
+}
+
+impl Cpu {
+    /// Sets `rip` and `next_rip` from the linear address of the next instruction and the length of this one.
+    #[inline]
+    fn set_position(&mut self, next: u64, len: u64) {
+        let (base, mask) = self.code_frame();
+        self.next_rip = next.wrapping_sub(base) & mask;
+        self.rip = next.wrapping_sub(len).wrapping_sub(base) & mask;
+    }
+
+    /// Base of CS, and the mask of instruction pointers.
+    #[inline]
+    fn code_frame(&self) -> (u64, u64) {
+        if self.is_64bit() { (0, u64::MAX) } else { (self.seg[Seg::Cs as usize].base, 0xffff_ffff) }
+    }
+
+    /// Linear address of offset `at` in CS.
+    #[inline]
+    fn code_address(&self, at: u64) -> u64 {
+        if self.is_64bit() { at } else { self.seg[Seg::Cs as usize].base.wrapping_add(at) & 0xffff_ffff }
+    }
+}

@@ -1,0 +1,585 @@
+//! The run loop: settles what was retired, serves what waits at the boundary, and chases blocks in between.
+#![expect(unsafe_code, reason = "enters blocks and patches their links")]
+
+use super::hot::Leave;
+use super::op::{self, Block, Link, lane};
+use super::translate::{self, Mode, Source, Translated, is_branch, is_conditional, translate};
+use super::{FETCHES, calls, drive};
+use crate::alu::flag;
+use crate::door::{Counts, Doors, Facts, Ring};
+use crate::exec;
+use crate::fault::{Done, Exception, Stop, vector};
+use crate::memory::{Access, Place, canonical};
+use crate::paging::Who;
+use crate::state::{Activity, Cpu, Seg, Segment, cell};
+use iced_x86::{Decoder, DecoderOptions, Instruction};
+use std::sync::Arc;
+
+/// Why a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The clock reached the time given.
+    Time,
+    /// A door wants the board's attention.
+    Attention,
+    /// Halted, or waiting for a start-up IPI: nothing to do until something arrives.
+    Halted,
+    /// Triple fault.
+    Shutdown,
+    /// The guest used something this program lacks.
+    Unimplemented(Box<Missing>),
+}
+
+/// What the program lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The instruction as text, or what else was wanted.
+    pub what: String,
+    /// Offset in CS.
+    pub rip: u64,
+    /// Linear address.
+    pub linear: u64,
+    /// The instruction's bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What came of an attempt to reach a block.
+enum Reach {
+    Block(*const Block),
+    /// The budget ends within the block.
+    Short,
+}
+
+impl Cpu {
+    /// Runs until the clock reaches `until` (in ticks of [`Counts::clock`]) or something needs the board.
+    pub fn run(&mut self, doors: &mut dyn Doors, until: u64) -> Exit {
+        let doors: *mut dyn Doors = doors;
+        // SAFETY: only the lifetime is erased; the pointer is dropped before this function returns.
+        self.doors = Some(unsafe { std::mem::transmute::<*mut dyn Doors, *mut (dyn Doors + 'static)>(doors) });
+        let exit = self.run_with_doors(until);
+        self.settle();
+        self.doors = None;
+        exit
+    }
+
+    /// Counts up to the last settling; exact between runs.
+    pub fn counts(&self) -> Counts {
+        self.settled
+    }
+
+    /// Counts at the instruction being executed, which is the last of its block, not included.
+    pub(crate) fn counts_now(&self) -> Counts {
+        let mut now = self.settled;
+        let mut facts = self.unsettled();
+        facts.instructions = facts.instructions.saturating_sub(1);
+        add(&mut now, self.engine.ring, facts);
+        now
+    }
+
+    /// What was retired since the countdown was armed.
+    fn unsettled(&self) -> Facts {
+        let spent = self.hot.countdown.wrapping_sub(self.engine.armed);
+        let mask = (1 << lane::BRANCHES) - 1;
+        Facts {
+            instructions: (spent >> lane::INSTRUCTIONS) as u64,
+            branches: (spent >> lane::BRANCHES) as u64 & mask,
+            conditional: spent as u64 & mask,
+        }
+    }
+
+    /// Books what was retired under the ring it was retired in.
+    fn settle(&mut self) {
+        let facts = self.unsettled();
+        add(&mut self.settled, self.engine.ring, facts);
+        // What is left of the budget stays; the lanes below start anew.
+        self.engine.armed = self.hot.countdown & !((1 << lane::INSTRUCTIONS) - 1);
+        self.hot.countdown = self.engine.armed;
+    }
+
+    /// Allows `instructions` (at most `lane::MOST`) to retire before the cold path is taken.
+    fn arm(&mut self, instructions: u64) {
+        self.engine.armed = -((instructions as i64 + 1) << lane::INSTRUCTIONS);
+        self.hot.countdown = self.engine.armed;
+        self.engine.ring = self.cpl;
+    }
+
+    /// How many instructions of the budget are left.
+    fn left(&self) -> u64 {
+        ((-self.hot.countdown - 1) >> lane::INSTRUCTIONS) as u64
+    }
+
+    /// Time passes in HLT: the clock goes on to `clock`, cycles do not.
+    pub fn skip_to(&mut self, clock: u64) {
+        self.settled.clock = self.settled.clock.max(clock);
+    }
+
+    /// The clock tick at which this processor's own timer comes due, if one is set.
+    pub fn next_event(&self) -> Option<u64> {
+        self.lapic.next_timer()
+    }
+
+    fn run_with_doors(&mut self, until: u64) -> Exit {
+        loop {
+            self.settle();
+            self.engine.look = false;
+            self.lapic.advance(self.settled.clock);
+            let counts = self.settled;
+            if self.with_doors(|d| d.pmu_settle(&counts)) == Some(true) {
+                self.lapic.performance_interrupt();
+            }
+            if self.with_doors(|d| d.wants_attention()) == Some(true) || !self.engine.notes.is_empty() {
+                return Exit::Attention;
+            }
+            if self.activity == Activity::Shutdown && !self.wants_service() {
+                return Exit::Shutdown;
+            }
+            if self.activity == Activity::Shutdown {
+                self.service();
+                if self.activity == Activity::Shutdown {
+                    return Exit::Shutdown;
+                }
+            }
+            if self.settled.clock >= until {
+                return Exit::Time;
+            }
+            if (self.wants_service() || self.stepwise()) && self.service() {
+                continue;
+            }
+            if self.activity != Activity::Active {
+                return Exit::Halted;
+            }
+            let budget = self.budget(until);
+            if budget == 0 {
+                continue;
+            }
+            self.arm(budget);
+            let end = if self.stepwise() { self.step_once() } else { self.chase() };
+            if let Err(missing) = end {
+                return Exit::Unimplemented(missing);
+            }
+        }
+    }
+
+    /// Instructions until the next deadline.
+    fn budget(&mut self, until: u64) -> u64 {
+        let clock = self.settled.clock;
+        let timer = self.lapic.next_timer().unwrap_or(u64::MAX);
+        let (counts, ring) = (self.settled, ring(self.cpl));
+        let counter = self.with_doors(|d| d.pmu_deadline(&counts, ring)).unwrap_or(u64::MAX);
+        self.engine.counting = counter != u64::MAX;
+        (until - clock).min(timer.saturating_sub(clock)).min(counter).min(lane::MOST)
+    }
+
+    /// Runs one instruction with all its debug events.
+    fn step_once(&mut self) -> Result<(), Box<Missing>> {
+        let at = self.code_address(self.rip);
+        if let Some(bits) = self.fetch_breakpoint(at) {
+            self.raise_breakpoint(bits);
+            return Ok(());
+        }
+        let (tf, rf) = (self.system_flags & flag::TF != 0, self.system_flags & flag::RF != 0);
+        let retired = self.counts_of_run();
+        self.select(self.mode(false).0);
+        self.general()?;
+        if self.counts_of_run() != retired {
+            self.after_step(tf, rf);
+        }
+        Ok(())
+    }
+
+    fn counts_of_run(&self) -> u64 {
+        self.unsettled().instructions
+    }
+
+    /// The mode that the current state decodes and runs in.
+    fn mode(&self, single: bool) -> Mode {
+        let bits = self.code_bits();
+        let flat = bits == 64 || bits == 32 && self.protected() && !self.v86() && self.is_flat();
+        Mode::new(bits, flat, single)
+    }
+
+    /// Do CS, DS, ES and SS span all 4 GiB from 0, readable and writable, so that no access needs a segment check?
+    fn is_flat(&self) -> bool {
+        let whole = |s: Seg| {
+            let s = &self.seg[s as usize];
+            s.base == 0 && s.limit == u32::MAX && s.attr & Segment::UNUSABLE == 0
+        };
+        let data = |s: Seg| whole(s) && self.seg[s as usize].kind() & 0xe == 2;
+        whole(Seg::Cs) && data(Seg::Ds) && data(Seg::Es) && data(Seg::Ss) && self.seg[Seg::Ss as usize].attr & Segment::DB != 0
+    }
+
+    /// Follows blocks from `rip` until the budget is spent or something must be looked at.
+    fn chase(&mut self) -> Result<(), Box<Missing>> {
+        loop {
+            let mode = self.mode(false);
+            self.select(mode.0);
+            let at = self.code_address(self.rip);
+            let block = match self.reach(at, mode) {
+                Ok(Reach::Block(block)) => block,
+                Ok(Reach::Short) if self.left() == 0 => return Ok(()),
+                Ok(Reach::Short) => {
+                    self.general()?;
+                    if self.must_look() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Err(stop) => return self.stopped(stop),
+            };
+            self.regs[cell::PAGE] = at & !0xfff;
+            // SAFETY: `reach` gave a live block and paid for it; `select` prepared `hot`.
+            unsafe { drive(self, Block::ops(block)) };
+            if !self.leave(mode)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deals with what the handlers left for. False: back to the boundary.
+    fn leave(&mut self, mut mode: Mode) -> Result<bool, Box<Missing>> {
+        loop {
+            let page = self.regs[cell::PAGE];
+            match std::mem::take(&mut self.hot.leave) {
+                Leave::Link { taken } => {
+                    let (block, _) = self.engine.blocks.owner(self.hot.left);
+                    let to = page.wrapping_add(if taken { block.taken } else { block.fall } as i64 as u64);
+                    let link = link_of(self.hot.left, taken, block.taken_only());
+                    let Some(next) = self.enter(to, mode)? else { return Ok(false) };
+                    self.patch(link, next, page, to);
+                    // SAFETY: as in `chase`.
+                    unsafe { drive(self, Block::ops(next)) };
+                }
+                Leave::Indirect => {
+                    let (to, patch) = (self.hot.to, std::mem::replace(&mut self.hot.patch, std::ptr::null()));
+                    let Some(next) = self.enter(to, mode)? else { return Ok(false) };
+                    self.remember_jump(to, next);
+                    if !patch.is_null() {
+                        // SAFETY: the return stack holds links of live blocks.
+                        unsafe { (*patch.cast_mut()).block = next };
+                    }
+                    // SAFETY: as in `chase`.
+                    unsafe { drive(self, Block::ops(next)) };
+                }
+                Leave::General => {
+                    self.give_back(false);
+                    self.general()?;
+                    return Ok(!self.must_look());
+                }
+                Leave::Stopped => {
+                    let stop = self.engine.stop.take().expect("an instruction stopped");
+                    self.give_back(false);
+                    self.stopped(stop)?;
+                    return Ok(!self.must_look());
+                }
+                Leave::Done => {
+                    self.give_back(true);
+                    self.rip = self.next_rip;
+                    if self.must_look() {
+                        return Ok(false);
+                    }
+                    mode = self.mode(false);
+                    self.select(mode.0);
+                    let to = self.code_address(self.rip);
+                    let Some(next) = self.enter_cached(to, mode)? else { return Ok(false) };
+                    // SAFETY: as in `chase`.
+                    unsafe { drive(self, Block::ops(next)) };
+                }
+                Leave::None => return Ok(false),
+            }
+        }
+    }
+
+    /// Reaches linear address `to`: its block, paid for, with the page cell set; `None` when that took the whole way
+    /// round (`rip` is set, the caller goes back).
+    fn enter(&mut self, to: u64, mode: Mode) -> Result<Option<*const Block>, Box<Missing>> {
+        let (base, mask) = self.code_frame();
+        self.rip = to.wrapping_sub(base) & mask;
+        let to = self.code_address(self.rip);
+        loop {
+            match self.reach(to, mode) {
+                Ok(Reach::Block(block)) => {
+                    self.regs[cell::PAGE] = to & !0xfff;
+                    return Ok(Some(block));
+                }
+                Ok(Reach::Short) => {
+                    if self.left() > 0 {
+                        self.general()?;
+                    }
+                    return Ok(None);
+                }
+                Err(stop) => {
+                    self.stopped(stop)?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// As `enter`, through the jump cache.
+    fn enter_cached(&mut self, to: u64, mode: Mode) -> Result<Option<*const Block>, Box<Missing>> {
+        let jump = self.engine.jumps[super::hot::jump_index(to)];
+        if jump.key == to ^ self.hot.generation && self.pay(jump.block) {
+            self.regs[cell::PAGE] = to & !0xfff;
+            return Ok(Some(jump.block));
+        }
+        let next = self.enter(to, mode)?;
+        if let Some(block) = next {
+            self.remember_jump(to, block);
+        }
+        Ok(next)
+    }
+
+    /// Takes the cost of `block` from the budget, if it is alive and the budget allows.
+    fn pay(&mut self, block: *const Block) -> bool {
+        // SAFETY: callers hold live blocks or UNLINKED.
+        let after = self.hot.countdown.wrapping_add(unsafe { (*block).packed });
+        if after < 0 {
+            self.hot.countdown = after;
+        }
+        after < 0
+    }
+
+    /// Finds or makes the block at linear address `at` and pays for it.
+    ///
+    /// # Errors
+    /// What fetching raises.
+    fn reach(&mut self, at: u64, mode: Mode) -> Result<Reach, Stop> {
+        if self.left() == 0 {
+            return Ok(Reach::Short);
+        }
+        let block = self.block_at(at, mode)?;
+        Ok(if self.pay(block) { Reach::Block(block) } else { Reach::Short })
+    }
+
+    fn block_at(&mut self, at: u64, mode: Mode) -> Result<*const Block, Stop> {
+        let page = self.fetch_page(at)?;
+        let start = (at & 0xfff) as u16;
+        if let Some(block) = self.engine.blocks.find(op::key(page, u32::MAX, start, mode.0)) {
+            return Ok(block);
+        }
+        if self.engine.blocks.is_full() {
+            self.forget_all_code();
+        }
+        let ram = Arc::clone(&self.ram);
+        let mut bytes = [0; 4096 + 16];
+        let first_page = 4096 - start as usize;
+        read_host(&ram, page, start as usize, &mut bytes[..first_page]);
+        let mut source = Source { bytes: &bytes[..first_page], first_page, start, mode };
+        let (mut draft, page2) = match translate(&source, calls()) {
+            Translated::Block(draft) => (draft, u32::MAX),
+            Translated::Crosses => {
+                let page2 = self.fetch_page(self.wrap_code(at.wrapping_add(first_page as u64)))?;
+                if let Some(block) = self.engine.blocks.find(op::key(page, page2, start, mode.0)) {
+                    return Ok(block);
+                }
+                read_host(&ram, page2, 0, &mut bytes[first_page..first_page + 16]);
+                source = Source { bytes: &bytes[..first_page + 16], first_page, start, mode };
+                match translate(&source, calls()) {
+                    Translated::Block(draft) => (draft, page2),
+                    Translated::Crosses => return Err(Stop::gp(0)),
+                }
+            }
+        };
+        (draft.head.page, draft.head.page2) = (page, page2);
+        for p in [page, page2] {
+            if p != u32::MAX && ram.watchers(p as usize) & self.engine.blocks.me == 0 {
+                self.protect(p as usize);
+                self.engine.notes.code.push(p as usize);
+            }
+        }
+        Ok(self.engine.blocks.add(draft, &ram))
+    }
+
+    fn wrap_code(&self, at: u64) -> u64 {
+        if self.is_64bit() { at } else { at & 0xffff_ffff }
+    }
+
+    /// Host page of the code at linear address `at`.
+    ///
+    /// # Errors
+    /// #PF, #GP for a non-canonical address, `Unimplemented` when it is no memory.
+    fn fetch_page(&mut self, at: u64) -> Result<u32, Stop> {
+        if self.is_64bit() && !canonical(at) {
+            return Err(Stop::gp(0));
+        }
+        let key = (at & !0xfff) ^ self.hot.generation;
+        let slot = (at >> 12) as usize % FETCHES;
+        if self.engine.fetches[slot].0 == key {
+            return Ok(self.engine.fetches[slot].1);
+        }
+        let who = Who { user: self.cpl == 3, may_touch_user: false };
+        let translation = self.walk(at, Access::Execute, who)?;
+        let Place::Host { page, .. } = self.place_of(&translation) else { return Err(Stop::Unimplemented) };
+        self.note_executed(at, translation.global);
+        self.engine.fetches[slot] = (key, page as u32);
+        Ok(page as u32)
+    }
+
+    /// Links `link` to `block`, which is at linear address `to`; the branch is in the page at `page`.
+    fn patch(&mut self, link: *const Link, block: *const Block, page: u64, to: u64) {
+        let pages = ((to & !0xfff).wrapping_sub(page) as i64) >> 12;
+        // SAFETY: `link` follows the op of a live block; the handlers are not running.
+        unsafe {
+            let crosses = (*block).page2 != u32::MAX;
+            let link = link.cast_mut();
+            if pages == i64::from((*link).pages) && !(crosses && (*link).pages == 0) {
+                (*link).generation = (self.hot.generation >> 48) as u16;
+                (*link).block = block;
+            }
+        }
+    }
+
+    /// The block of the op that left did not run to its end: takes back what was paid for the rest. `done`: the
+    /// instruction of that op has retired.
+    fn give_back(&mut self, done: bool) {
+        let (block, slot) = self.engine.blocks.owner(self.hot.left);
+        let n = block.instruction_of(slot);
+        let retired = n + usize::from(done);
+        let at = self.regs[cell::PAGE].wrapping_add(block.offset_of(n));
+        if retired < block.count as usize {
+            // Only the last instruction of a block is a branch.
+            let packed = block.cost();
+            self.hot.countdown -= packed - ((retired as i64) << lane::INSTRUCTIONS);
+        }
+        if !done {
+            let (base, mask) = self.code_frame();
+            self.rip = at.wrapping_sub(base) & mask;
+        }
+    }
+
+    /// Runs the one instruction at `rip` the general way.
+    fn general(&mut self) -> Result<(), Box<Missing>> {
+        let i = match self.fetch_instruction() {
+            Ok(i) => i,
+            Err(stop) => return self.stopped(stop),
+        };
+        self.next_rip = self.rip.wrapping_add(i.len() as u64) & self.code_frame().1;
+        self.regs[cell::PAGE] = self.code_address(self.rip) & !0xfff;
+        let facts = 1 << lane::INSTRUCTIONS | i64::from(is_branch(&i)) << lane::BRANCHES | i64::from(is_conditional(&i));
+        self.hot.countdown += facts;
+        let done: Done = match exec::lookup(&i) {
+            Some(meaning) => (meaning.run)(self, &i),
+            None => translate::without_meaning(self, &i),
+        };
+        match done {
+            Ok(()) => {
+                self.rip = self.next_rip;
+                Ok(())
+            }
+            Err(stop) => {
+                self.hot.countdown -= facts;
+                self.stopped(stop)
+            }
+        }
+    }
+
+    fn fetch_instruction(&mut self) -> Result<Instruction, Stop> {
+        let at = self.code_address(self.rip);
+        let page = self.fetch_page(at)?;
+        let ram = Arc::clone(&self.ram);
+        let mut bytes = [0; 15];
+        let start = (at & 0xfff) as usize;
+        let first = bytes.len().min(4096 - start);
+        read_host(&ram, page, start, &mut bytes[..first]);
+        let decode = |b: &[u8]| Decoder::with_ip(self.code_bits(), b, start as u64, DecoderOptions::NONE).decode();
+        let i = decode(&bytes[..first]);
+        if first == bytes.len() || !i.is_invalid() {
+            return Ok(i);
+        }
+        let page = self.fetch_page(self.wrap_code(at.wrapping_add(first as u64)))?;
+        read_host(&ram, page, 0, &mut bytes[first..]);
+        let bits = self.code_bits();
+        Ok(Decoder::with_ip(bits, &bytes, start as u64, DecoderOptions::NONE).decode())
+    }
+
+    /// An instruction at `rip` stopped: delivers its exception, or reports what is missing.
+    fn stopped(&mut self, stop: Stop) -> Result<(), Box<Missing>> {
+        match stop {
+            Stop::Again => {}
+            Stop::Exception(e) => {
+                self.settle_before_ring_change();
+                self.raise(e);
+            }
+            Stop::Unimplemented => return Err(self.missing()),
+        }
+        Ok(())
+    }
+
+    /// What is retired so far belongs to the ring that is about to be left.
+    fn settle_before_ring_change(&mut self) {
+        self.settle();
+    }
+
+    /// After an instruction that may have changed anything: must the run loop look? Books a change of ring.
+    fn must_look(&mut self) -> bool {
+        if self.cpl != self.engine.ring {
+            let changed = ring(self.cpl) != ring(self.engine.ring);
+            self.settle();
+            self.engine.ring = self.cpl;
+            if changed && self.engine.counting {
+                return true;
+            }
+        }
+        self.engine.look
+            || self.activity != Activity::Active
+            || self.stepwise()
+            || self.left() == 0
+            || self.wants_service()
+    }
+
+    fn missing(&mut self) -> Box<Missing> {
+        let linear = self.code_address(self.rip);
+        let (mut what, mut bytes) = ("code outside memory".to_owned(), Vec::new());
+        if let Ok(i) = self.fetch_instruction() {
+            what = format!("{:?}", i.code());
+            let mut b = [0; 15];
+            let n = (i.len()).clamp(1, 15);
+            if self.load_bytes(linear, &mut b[..n]).is_ok() {
+                bytes = b[..n].to_vec();
+            }
+        }
+        Box::new(Missing { what, rip: self.rip, linear, bytes })
+    }
+
+    /// #UD for the current instruction.
+    pub(super) fn undefined() -> Stop {
+        Stop::Exception(Exception::plain(vector::UD))
+    }
+}
+
+impl Block {
+    /// Cost at entry, even if its code was overwritten meanwhile.
+    fn cost(&self) -> i64 {
+        if self.packed != lane::INVALID { self.packed } else { self.first_cost }
+    }
+
+    /// Has it only one link (no fall-through)?
+    fn taken_only(&self) -> bool {
+        self.fall == 0
+    }
+}
+
+/// The link of the direct branch `op` that was (not) taken.
+fn link_of(op: *const op::Op, taken: bool, _only: bool) -> *const Link {
+    op.wrapping_add(if taken { 1 } else { 2 }).cast()
+}
+
+fn ring(cpl: u8) -> Ring {
+    if cpl == 3 { Ring::User } else { Ring::Kernel }
+}
+
+fn add(counts: &mut Counts, cpl: u8, facts: Facts) {
+    let of = if cpl == 3 { &mut counts.user } else { &mut counts.kernel };
+    of.instructions += facts.instructions;
+    of.branches += facts.branches;
+    of.conditional += facts.conditional;
+    counts.cycles += facts.instructions;
+    counts.clock += facts.instructions;
+}
+
+/// Copies bytes of host page `page` from `from`.
+fn read_host(ram: &emu_core::Ram, page: u32, from: usize, to: &mut [u8]) {
+    assert!(from + to.len() <= 4096 && (page as u64) < ram.mapped_bytes() >> 12);
+    // SAFETY: the page is within the mapping, as asserted.
+    unsafe { std::ptr::copy_nonoverlapping(ram.host().add(page as usize * 4096 + from), to.as_mut_ptr(), to.len()) }
+}

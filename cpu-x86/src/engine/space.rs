@@ -1,0 +1,348 @@
+//! Address spaces: which TLB context and which code generation is in force, and what makes them void.
+//!
+//! Links and jump-cache entries that lead to another page hold for one *generation*: the code mappings of the
+//! supervisor have one (they are global while Linux runs), and each address space has one for user code. A change that
+//! may move executed code starts a new generation; returning to an address space returns to its own.
+
+use super::hot::jump_index;
+use super::tlb::{Context, SPACES};
+use crate::memory::canonical;
+use crate::paging::Who;
+use crate::state::{Cpu, cr0, cr4};
+use emu_core::Gpa;
+
+/// What has changed of what linear addresses mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paging {
+    /// CR3 was written; `keep` is bit 63 of the value with CR4.PCIDE.
+    Cr3 {
+        /// Translations of the new PCID stay valid.
+        keep: bool,
+    },
+    /// A bit of CR0, CR4 or EFER that paging depends on.
+    Control,
+}
+
+/// What INVLPG and INVPCID ask to forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalidate {
+    /// The page of this linear address, in the current PCID, and global ones.
+    Page(u64),
+    /// The page of this linear address in a PCID, global ones excepted.
+    PageIn {
+        /// The process-context identifier.
+        pcid: u16,
+        /// Linear address.
+        at: u64,
+    },
+    /// All of a PCID, global ones excepted.
+    Pcid(u16),
+    /// All, global ones included.
+    AllGlobal,
+    /// All PCIDs, global ones excepted.
+    All,
+}
+
+/// Which pages were executed, hashed: a filter without false negatives.
+#[derive(Clone)]
+struct Executed([u64; 32]);
+
+impl Executed {
+    fn bit(at: u64) -> (usize, u64) {
+        let h = (at >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53;
+        (h as usize / 64, 1 << (h % 64))
+    }
+    fn add(&mut self, at: u64) {
+        let (word, bit) = Executed::bit(at);
+        self.0[word] |= bit;
+    }
+    fn may_hold(&self, at: u64) -> bool {
+        let (word, bit) = Executed::bit(at);
+        self.0[word] & bit != 0
+    }
+}
+
+/// Code mappings of one kind: a generation, for one mode, and the pages executed in it.
+#[derive(Clone)]
+struct Code {
+    generation: u16,
+    mode: u8,
+    executed: Executed,
+    non_global: bool,
+}
+
+impl Code {
+    fn new(generation: u16) -> Code {
+        Code { generation, mode: 0xff, executed: Executed([0; 32]), non_global: false }
+    }
+}
+
+/// All address spaces known.
+pub(crate) struct Spaces {
+    /// PCID of each, if it holds one.
+    pcid: [Option<u16>; SPACES],
+    user: Vec<Code>,
+    kernel: Code,
+    victim: usize,
+    last_generation: u16,
+}
+
+impl Spaces {
+    pub fn new() -> Spaces {
+        let user = (0..SPACES).map(|_| Code::new(0)).collect();
+        let mut pcid = [None; SPACES];
+        pcid[0] = Some(0);
+        Spaces { pcid, user, kernel: Code::new(0), victim: 0, last_generation: 0 }
+    }
+
+    /// All TLB contexts: the supervisor's own, then two for each space.
+    pub fn contexts() -> Vec<Context> {
+        (0..=2 * SPACES).map(|_| Context::new()).collect()
+    }
+}
+
+impl Cpu {
+    fn new_generation(&mut self) -> u16 {
+        if self.spaces.last_generation == u16::MAX {
+            // Every link and cached jump of the numbers to come must be gone.
+            self.forget_all_code();
+            self.spaces.last_generation = 0;
+            for i in 0..SPACES {
+                self.spaces.user[i] = Code::new(0);
+            }
+            self.spaces.kernel = Code::new(0);
+            self.spaces.last_generation = 1;
+            return 1;
+        }
+        self.spaces.last_generation += 1;
+        self.spaces.last_generation
+    }
+
+    fn renew_user(&mut self, space: usize) {
+        // Generation 0 means: none yet, a number is taken when it is needed.
+        self.spaces.user[space] = Code::new(0);
+    }
+
+    fn renew_kernel(&mut self) {
+        self.spaces.kernel = Code::new(0);
+    }
+
+    fn flush_space(&mut self, space: usize) {
+        self.contexts[2 * space + 1].flush();
+        self.contexts[2 * space + 2].flush();
+        self.renew_user(space);
+    }
+
+    /// Paging structures may mean something else now: drops what was cached of them.
+    pub(crate) fn on_paging_change(&mut self, what: Paging) {
+        self.engine.look = true;
+        let Paging::Cr3 { keep } = what else {
+            for c in &mut self.contexts {
+                c.flush();
+            }
+            let current = if self.cr4 & cr4::PCIDE != 0 { (self.cr3 & 0xfff) as u16 } else { 0 };
+            self.spaces.pcid = [None; SPACES];
+            self.spaces.pcid[0] = Some(current);
+            self.space = 0;
+            (0..SPACES).for_each(|s| self.renew_user(s));
+            self.renew_kernel();
+            return;
+        };
+        let pcid = if self.cr4 & cr4::PCIDE != 0 { (self.cr3 & 0xfff) as u16 } else { 0 };
+        self.contexts[0].flush_non_global();
+        if self.spaces.kernel.non_global {
+            self.renew_kernel();
+        }
+        match self.spaces.pcid.iter().position(|p| *p == Some(pcid)) {
+            Some(space) => {
+                self.space = space;
+                if !keep {
+                    self.flush_space(space);
+                }
+            }
+            None => {
+                self.space = self.spaces.victim;
+                self.spaces.victim = (self.spaces.victim + 1) % SPACES;
+                self.spaces.pcid[self.space] = Some(pcid);
+                self.flush_space(self.space);
+            }
+        }
+    }
+
+    /// INVLPG and INVPCID.
+    pub(crate) fn invalidate(&mut self, what: Invalidate) {
+        match what {
+            Invalidate::Page(at) => {
+                for c in &mut self.contexts {
+                    c.flush_page(at);
+                }
+                self.renew_executed(at);
+            }
+            Invalidate::PageIn { pcid, at } => {
+                self.contexts[0].flush_page(at);
+                if let Some(space) = self.spaces.pcid.iter().position(|p| *p == Some(pcid)) {
+                    self.contexts[2 * space + 1].flush_page(at);
+                    self.contexts[2 * space + 2].flush_page(at);
+                }
+                self.renew_executed(at);
+            }
+            Invalidate::Pcid(pcid) => {
+                if let Some(space) = self.spaces.pcid.iter().position(|p| *p == Some(pcid)) {
+                    self.flush_space(space);
+                }
+                self.contexts[0].flush_non_global();
+                if self.spaces.kernel.non_global {
+                    self.renew_kernel();
+                }
+            }
+            Invalidate::All | Invalidate::AllGlobal => {
+                for c in &mut self.contexts {
+                    c.flush();
+                }
+                (0..SPACES).for_each(|s| self.renew_user(s));
+                self.renew_kernel();
+            }
+        }
+        self.engine.look = true;
+    }
+
+    fn renew_executed(&mut self, at: u64) {
+        for space in 0..SPACES {
+            if self.spaces.user[space].executed.may_hold(at) {
+                self.renew_user(space);
+            }
+        }
+        if self.spaces.kernel.executed.may_hold(at) {
+            self.renew_kernel();
+        }
+    }
+
+    /// The code mappings in force.
+    fn code(&mut self) -> &mut Code {
+        if self.cpl == 3 { &mut self.spaces.user[self.space] } else { &mut self.spaces.kernel }
+    }
+
+    /// Puts the right TLB context and code generation in force for the current privilege, flags and `mode`.
+    pub(super) fn select(&mut self, mode: u8) {
+        let mode = mode & !8;
+        let code = self.code();
+        if code.mode != mode || code.generation == 0 {
+            let generation = self.new_generation();
+            *self.code() = Code { mode, ..Code::new(generation) };
+        }
+        self.hot.generation = u64::from(self.code().generation) << 48;
+        self.hot.tlb = if self.checking_data() {
+            self.nothing.entries.as_ptr()
+        } else {
+            let free = self.cr4 & cr4::SMAP == 0 || self.system_flags & crate::alu::flag::AC != 0;
+            let context = self.context_of(Who { user: self.cpl == 3, may_touch_user: free });
+            self.contexts[context].entries.as_ptr()
+        };
+        self.hot.jumps = self.engine.jumps.as_ptr();
+    }
+
+    /// Must every data access take the general path (alignment checks, data breakpoints)?
+    fn checking_data(&self) -> bool {
+        self.alignment_checked() || self.watching_data()
+    }
+
+    /// Is #AC possible?
+    pub(crate) fn alignment_checked(&self) -> bool {
+        self.cpl == 3 && self.cr0 & cr0::AM != 0 && self.system_flags & crate::alu::flag::AC != 0
+    }
+
+    /// Remembers that the page of linear address `at` is executed under the current generation.
+    pub(super) fn note_executed(&mut self, at: u64, global: bool) {
+        let code = self.code();
+        code.executed.add(at);
+        code.non_global |= !global;
+    }
+
+    /// Fills the TLB context in force for linear address `at`. False when that cannot make the access hit: a fault, a
+    /// device, a page end crossed, or a page that holds code.
+    pub(super) fn refill(&mut self, at: u64, write: bool) -> bool {
+        if self.checking_data() || self.is_64bit() && !canonical(at) || !self.is_64bit() && at >> 32 != 0 {
+            return false;
+        }
+        let who = Who {
+            user: self.cpl == 3,
+            may_touch_user: self.cr4 & cr4::SMAP == 0 || self.system_flags & crate::alu::flag::AC != 0,
+        };
+        let context = self.context_of(who);
+        let index = super::tlb::index(at);
+        let tag = |c: &Context| if write { c.entries[index].write } else { c.entries[index].read };
+        if tag(&self.contexts[context]) == at & !0xfff {
+            return false;
+        }
+        let access = if write { crate::Access::Write } else { crate::Access::Read };
+        self.place(at, access, who).is_ok() && tag(&self.contexts[context]) == at & !0xfff
+    }
+
+    /// Memory that held decoded code was written: bytes of host page `page` from `from`.
+    pub(crate) fn wrote_code(&mut self, page: usize, from: usize, bytes: usize) {
+        let ram = std::sync::Arc::clone(&self.ram);
+        if ram.watchers(page) & self.engine.blocks.me != 0 && self.engine.blocks.wrote(page, from, from + bytes, &ram) {
+            self.engine.look = true;
+        }
+        if ram.watchers(page) & !self.engine.blocks.me != 0 {
+            self.engine.notes.wrote.push((page, from, from + bytes));
+            self.engine.look = true;
+        }
+    }
+
+    /// Memory was written from outside (a device, a loader): decoded code made of it is dropped.
+    pub fn forget(&mut self, at: Gpa, bytes: u64) {
+        let ram = std::sync::Arc::clone(&self.ram);
+        let (mut at, end) = (at.0, at.0.saturating_add(bytes));
+        while at < end {
+            let next = ((at | 0xfff) + 1).min(end);
+            if let Some(slot) = ram.slot(Gpa(at)) {
+                let page = ((slot.offset + at - slot.base.0) >> 12) as usize;
+                if ram.watchers(page) & self.engine.blocks.me != 0 {
+                    let from = (at & 0xfff) as usize;
+                    self.engine.blocks.wrote(page, from, from + (next - at) as usize, &ram);
+                }
+            }
+            at = next;
+        }
+    }
+
+    /// What the other processors must be told of this one's last run; see [`Cpu::hear`].
+    pub fn take_notes(&mut self) -> super::Notes {
+        std::mem::take(&mut self.engine.notes)
+    }
+
+    /// Another processor wrote code or decoded new code: takes account of it before the next run.
+    pub fn hear(&mut self, notes: &super::Notes) {
+        let ram = std::sync::Arc::clone(&self.ram);
+        for &(page, from, to) in &notes.wrote {
+            if ram.watchers(page) & self.engine.blocks.me != 0 {
+                self.engine.blocks.wrote(page, from, to, &ram);
+            }
+        }
+        for &page in &notes.code {
+            self.protect(page);
+        }
+    }
+
+    /// Host page `page` now holds code: writes to it must take the cold path.
+    pub(super) fn protect(&mut self, page: usize) {
+        for c in &mut self.contexts {
+            c.protect(page);
+        }
+    }
+
+    /// Drops all decoded code, and all that points to it.
+    pub(super) fn forget_all_code(&mut self) {
+        let ram = std::sync::Arc::clone(&self.ram);
+        self.engine.blocks.clear(&ram);
+        let nowhere = super::Jump { key: u64::MAX, block: &raw const super::UNLINKED };
+        self.engine.jumps.fill(nowhere);
+        self.hot.returns.fill(super::Return { key: u64::MAX, link: std::ptr::null() });
+    }
+
+    /// Remembers that `block` is at linear address `at` under the current generation.
+    pub(super) fn remember_jump(&mut self, at: u64, block: *const super::op::Block) {
+        self.engine.jumps[jump_index(at)] = super::Jump { key: at ^ self.hot.generation, block };
+    }
+}

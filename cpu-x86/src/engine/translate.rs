@@ -1,0 +1,640 @@
+//! Translation: from instruction bytes to a block of ops.
+//!
+//! Decoding comes first, up to a control transfer, the page's end or a limit. A backward pass finds which flags are
+//! live: an instruction that may fault needs all flags exact before it. Then each instruction becomes ops: a fast form
+//! if there is one, else a call of its meaning in `exec`. CMP, TEST and arithmetic fuse with the Jcc behind them.
+
+use super::op::{Block, Draft, Link, Op, UNLINKED, lane};
+use super::{body::alu_op, select};
+use crate::alu::Width;
+use crate::exec::{self, Meaning};
+use crate::operand::{is_high_byte, seg_of};
+use crate::state::{Seg, cell};
+use iced_x86::{
+    Code, ConditionCode, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+    RflagsBits,
+};
+
+/// How the bytes of a block are decoded, in eight bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mode(pub u8);
+
+impl Mode {
+    /// `bits` is 16, 32 or 64; `flat`: segments need no checks.
+    pub fn new(bits: u32, flat: bool, single: bool) -> Mode {
+        Mode((bits / 32) as u8 | u8::from(flat) << 2 | u8::from(single) << 3)
+    }
+    pub fn bits(self) -> u32 {
+        [16, 32, 64][(self.0 & 3) as usize % 3]
+    }
+    pub fn flat(self) -> bool {
+        self.0 & 4 != 0
+    }
+    pub fn long(self) -> bool {
+        self.0 & 3 == 2
+    }
+    pub fn single(self) -> bool {
+        self.0 & 8 != 0
+    }
+}
+
+/// Most instructions of a block.
+const MOST: usize = 64;
+const STATUS: u32 =
+    RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::AF | RflagsBits::CF | RflagsBits::PF;
+/// The flag writer before a condition is not known.
+const ANY: usize = 8;
+
+/// The bytes from which a block is made.
+pub(crate) struct Source<'a> {
+    /// From the block's first byte to the end of its page; where the first instruction crosses, 15 bytes of the next
+    /// page follow.
+    pub bytes: &'a [u8],
+    /// How many of `bytes` are in the first page.
+    pub first_page: usize,
+    /// Offset of the first byte in its page.
+    pub start: u16,
+    pub mode: Mode,
+}
+
+/// What translation came to.
+pub(crate) enum Translated {
+    /// A block (its pages are for the caller to fill in).
+    Block(Draft),
+    /// The first instruction goes on in the next page, whose bytes were not given.
+    Crosses,
+}
+
+/// Translates the block that starts at the first byte of `source`. `call` is the handler that calls a meaning, `end` the
+/// one that calls a meaning and ends the block.
+pub(crate) fn translate(source: &Source<'_>, calls: Calls) -> Translated {
+    let mut t = Translator { mode: source.mode, calls, ..Translator::default() };
+    match t.decode(source) {
+        Decoded::Crosses => return Translated::Crosses,
+        Decoded::Ok => {}
+    }
+    t.find_live_flags(source);
+    t.emit_all();
+    Translated::Block(t.finish(source))
+}
+
+/// Handlers for instructions without a fast form.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Calls {
+    pub plain: u64,
+    pub end: u64,
+}
+
+enum Decoded {
+    Ok,
+    Crosses,
+}
+
+#[derive(Default)]
+struct Translator {
+    mode: Mode,
+    calls: Calls,
+    code: Vec<Instruction>,
+    /// The meaning of each instruction, looked up only where needed.
+    live: Vec<bool>,
+    /// Are the flags of the last instruction before the terminator dead on every path after it?
+    dead_out: bool,
+    terminated: bool,
+    slots: Vec<Op>,
+    owner: Vec<u8>,
+    now: u8,
+    taken: i32,
+    fall: i32,
+}
+
+impl Default for Mode {
+    fn default() -> Mode {
+        Mode(6)
+    }
+}
+
+/// Does `i` end its block by its nature?
+fn transfers(i: &Instruction) -> bool {
+    i.flow_control() != FlowControl::Next
+}
+
+/// Is `i` a branch, as the PMU counts branches?
+pub(crate) fn is_branch(i: &Instruction) -> bool {
+    !matches!(i.flow_control(), FlowControl::Next | FlowControl::Exception | FlowControl::XbeginXabortXend)
+}
+
+/// Is `i` a conditional branch?
+pub(crate) fn is_conditional(i: &Instruction) -> bool {
+    i.flow_control() == FlowControl::ConditionalBranch
+}
+
+/// May `i` fault, so that flags before it must be exact?
+fn may_fault(i: &Instruction) -> bool {
+    use Mnemonic::*;
+    match i.mnemonic() {
+        Lea | Nop | Endbr64 | Endbr32 => false,
+        Div | Idiv => true,
+        _ => {
+            (0..i.op_count()).any(|k| i.op_kind(k) == OpKind::Memory)
+                || i.is_stack_instruction()
+                || !i.op0_register().is_gpr() && i.op0_kind() == OpKind::Register
+                || i.op_count() == 0 && !matches!(i.mnemonic(), Cdqe | Cdq | Cqo | Cwde | Cbw | Cwd | Clc | Stc | Cmc | Lahf | Sahf)
+                || i.is_string_instruction()
+                || i.is_privileged()
+        }
+    }
+}
+
+/// A shift or rotate by CL leaves all flags when the count is 0.
+fn may_keep_flags(i: &Instruction) -> bool {
+    use Mnemonic::*;
+    let shift = matches!(i.mnemonic(), Shl | Sal | Shr | Sar | Rol | Ror | Rcl | Rcr | Shld | Shrd);
+    shift && i.op_register(i.op_count() - 1) == Register::CL || i.is_string_instruction()
+}
+
+impl Translator {
+    fn decode(&mut self, source: &Source<'_>) -> Decoded {
+        let options = DecoderOptions::NONE;
+        let mut d = Decoder::with_ip(source.mode.bits(), source.bytes, u64::from(source.start), options);
+        let most = if source.mode.single() { 1 } else { MOST };
+        while self.code.len() < most && d.position() < source.first_page {
+            let from = d.position();
+            let i = d.decode();
+            if i.is_invalid() && d.last_error() == DecoderError::NoMoreBytes && source.bytes.len() - from < 15 {
+                if self.code.is_empty() {
+                    return Decoded::Crosses;
+                }
+                break;
+            }
+            if d.position() > source.first_page && !self.code.is_empty() {
+                break;
+            }
+            let last = i.is_invalid() || transfers(&i);
+            self.code.push(i);
+            if last {
+                self.terminated = true;
+                break;
+            }
+            // An instruction that is not a transfer but must end its block.
+            if self.must_end(&i) {
+                self.terminated = true;
+                break;
+            }
+        }
+        Decoded::Ok
+    }
+
+    /// Ends its block though it is no transfer? Fast forms never do, so only others are looked up.
+    fn must_end(&self, i: &Instruction) -> bool {
+        !is_simple(i) && exec::lookup(i).is_none_or(|m| m.ends_block)
+    }
+
+    /// Backward: is any flag that each instruction writes read before it is written again?
+    fn find_live_flags(&mut self, source: &Source<'_>) {
+        let n = self.code.len();
+        self.live = vec![true; n];
+        self.dead_out = self.dead_after(source);
+        let mut live = if self.dead_out { 0 } else { STATUS };
+        for k in (0..n).rev() {
+            let i = &self.code[k];
+            let written = i.rflags_modified() & STATUS;
+            self.live[k] = written & live != 0;
+            if !may_keep_flags(i) {
+                live &= !written;
+            }
+            live |= i.rflags_read() & STATUS;
+            if may_fault(i) {
+                live = STATUS;
+            }
+            if matches!(i.mnemonic(), Mnemonic::Inc | Mnemonic::Dec) && self.live[k] {
+                live |= RflagsBits::CF;
+            }
+        }
+    }
+
+    /// Do all paths out of the block write every flag before they read one or may fault? Looks a few instructions ahead,
+    /// within the page.
+    fn dead_after(&self, source: &Source<'_>) -> bool {
+        let Some(last) = self.code.last() else { return false };
+        if !self.terminated || source.mode.single() {
+            return false;
+        }
+        match last.flow_control() {
+            FlowControl::ConditionalBranch if !matches!(last.mnemonic(), Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne) => {
+                dead_at(source, last.next_ip()) && dead_at(source, last.near_branch_target())
+            }
+            FlowControl::UnconditionalBranch if last.op0_kind() != OpKind::FarBranch16 && last.op0_kind() != OpKind::FarBranch32 => {
+                dead_at(source, last.near_branch_target())
+            }
+            _ => false,
+        }
+    }
+
+    fn put(&mut self, h: u64, a: u8, b: u8, c: u8, d: u8, imm: i32) {
+        self.slots.push(Op { h, a, b, c, d, imm });
+        self.owner.push(self.now);
+    }
+    fn raw(&mut self, low: u64, high: u64) {
+        self.slots.push(Op::raw(low, high));
+        self.owner.push(self.now);
+    }
+    fn memory(&mut self, h: u64, a: u8, d: u8, m: Memory) {
+        self.put(h, a, m.base, m.index, d, m.displacement);
+    }
+
+    fn emit_all(&mut self) {
+        let n = self.code.len();
+        let (mut k, mut before) = (0, ANY);
+        while k < n {
+            let i = self.code[k];
+            self.now = k as u8;
+            let last = k == n - 1;
+            if k + 2 == n && self.terminated && is_conditional(&self.code[k + 1]) && self.fuse(&i, k).is_some() {
+                return;
+            }
+            if !last && self.pair(&i, k) {
+                k += 2;
+                continue;
+            }
+            if last && self.terminated {
+                return self.terminate(&i, before);
+            }
+            let live = self.live[k];
+            let fast = self.mode.flat() && is_simple(&i) && self.fast(&i, live, before).is_some();
+            if !fast {
+                self.call(&i, false);
+            }
+            if i.rflags_modified() & STATUS != 0 {
+                before = if fast && live && !may_keep_flags(&i) {
+                    flag_writer(&i)
+                } else if live || !fast {
+                    ANY
+                } else {
+                    before
+                };
+            }
+            k += 1;
+        }
+        // The block just goes on, perhaps in the next page.
+        self.now = (n - 1) as u8;
+        let next = self.code[n - 1].next_ip() as i64;
+        self.taken = next as i32;
+        let cross = !(0..4096).contains(&next) || !self.mode.flat() && next > 4095;
+        self.put(select::goto(usize::from(cross || self.code[0].next_ip() > 4096)).expect("in the table"), 0, 0, 0, 0, 0);
+        self.link(next);
+    }
+
+    /// A link to code `to` bytes from the start of the page.
+    fn link(&mut self, to: i64) {
+        let link = Link { block: &raw const UNLINKED, generation: 0, pages: (to >> 12) as i32 };
+        let high = u64::from(link.generation) | (u64::from(link.pages as u32)) << 32;
+        self.raw(link.block as usize as u64, high);
+    }
+
+    /// Two pushes or two pops of registers become one op.
+    fn pair(&mut self, i: &Instruction, k: usize) -> bool {
+        let j = self.code[k + 1];
+        let whole = |i: &Instruction| i.op0_kind() == OpKind::Register && i.op0_register().is_gpr64() && i.op0_register() != Register::RSP;
+        if !self.mode.long() || i.mnemonic() != j.mnemonic() || !whole(i) || !whole(&j) {
+            return false;
+        }
+        let h = match i.mnemonic() {
+            Mnemonic::Push => select::push2(),
+            Mnemonic::Pop => select::pop2(),
+            _ => None,
+        };
+        let Some(h) = h else { return false };
+        self.put(h, number(i.op0_register()), number(j.op0_register()), 0, 0, 0);
+        true
+    }
+
+    /// Calls the instruction's meaning in `exec`.
+    fn call(&mut self, i: &Instruction, ends: bool) {
+        let meaning = exec::lookup(i).unwrap_or(Meaning { run: unimplemented, ends_block: true });
+        let h = if ends || meaning.ends_block { self.calls.end } else { self.calls.plain };
+        self.put(h, 0, 0, 0, i.len() as u8, i.next_ip() as i32);
+        self.raw(meaning.run as usize as u64, 0);
+        let words = instruction_words(i);
+        for pair in words.chunks(2) {
+            self.raw(pair[0], pair.get(1).copied().unwrap_or(0));
+        }
+    }
+
+    /// The last instruction of a block that it ends.
+    fn terminate(&mut self, i: &Instruction, before: usize) {
+        if self.mode.flat() && self.terminate_fast(i, before).is_some() {
+            return;
+        }
+        self.call(i, true);
+    }
+
+    fn cross(&self, targets: &[i64]) -> usize {
+        usize::from(self.code[0].next_ip() > 4096 || targets.iter().any(|t| !(0..4096).contains(t)))
+    }
+
+    fn terminate_fast(&mut self, i: &Instruction, before: usize) -> Option<()> {
+        use FlowControl::*;
+        if i.is_invalid() || i.is_jcc_short_or_near() == false && is_conditional(i) {
+            return None;
+        }
+        let fall = i.next_ip() as i64;
+        self.fall = fall as i32;
+        match i.flow_control() {
+            ConditionalBranch if is_direct(i, self.mode) => {
+                let to = i.near_branch_target() as i64;
+                (self.taken, _) = (i32::try_from(to).ok()?, ());
+                let h = select::jcc(condition_number(i.condition_code())?, before, self.cross(&[to, fall]))?;
+                self.put(h, 0, 0, 0, 0, 0);
+                self.link(to);
+                self.link(fall);
+            }
+            UnconditionalBranch if is_direct(i, self.mode) => {
+                let to = i.near_branch_target() as i64;
+                self.taken = i32::try_from(to).ok()?;
+                self.put(select::goto(self.cross(&[to]))?, 0, 0, 0, 0, 0);
+                self.link(to);
+            }
+            Call if is_direct(i, self.mode) && self.mode.long() => {
+                let to = i.near_branch_target() as i64;
+                self.taken = i32::try_from(to).ok()?;
+                self.put(select::call(self.cross(&[to]))?, 0, 0, 0, 0, fall as i32);
+                self.link(to);
+                self.link(fall);
+            }
+            Return if self.mode.long() && matches!(i.code(), Code::Retnq | Code::Retnq_imm16) => {
+                let drop = if i.op_count() == 1 { i.immediate16() } else { 0 };
+                self.put(select::ret()?, 0, 0, 0, 0, i32::from(drop));
+            }
+            IndirectBranch if i.code() == Code::Jmp_rm64 => match i.op0_kind() {
+                OpKind::Register => self.put(select::jmp_r()?, number(i.op0_register()), 0, 0, 0, 0),
+                _ => {
+                    let m = self.address(i)?.general();
+                    self.memory(select::jmp_m()?, 0, 0, m);
+                }
+            },
+            IndirectCall if i.code() == Code::Call_rm64 => {
+                match i.op0_kind() {
+                    OpKind::Register => self.put(select::call_r()?, number(i.op0_register()), 0, 0, 0, 0),
+                    _ => {
+                        let m = self.address(i)?.general();
+                        self.memory(select::call_m()?, 0, 0, m);
+                    }
+                }
+                self.put(0, 0, 0, 0, 0, fall as i32);
+                self.link(fall);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The memory operand of `i` as base, index and displacement; ops that prepare it may be emitted.
+    fn address(&mut self, i: &Instruction) -> Option<Memory> {
+        let mut m = Memory { base: cell::ZERO as u8, index: cell::ZERO as u8, scale: 0, displacement: 0, form: 0 };
+        let long = self.mode.long();
+        let mut narrow = false;
+        if i.is_ip_rel_memory_operand() {
+            if i.memory_base() == Register::EIP {
+                return None;
+            }
+            m.base = cell::PAGE as u8;
+            m.displacement = i32::try_from(i.ip_rel_memory_address() as i64).ok()?;
+        } else {
+            let (base, index) = (i.memory_base(), i.memory_index());
+            if index != Register::None && !index.is_gpr() {
+                return None;
+            }
+            for r in [base, index] {
+                match r.size() {
+                    2 => return None,
+                    4 => narrow = true,
+                    _ => {}
+                }
+            }
+            if base != Register::None {
+                m.base = number(base);
+            }
+            if index != Register::None {
+                m.index = number(index);
+                m.scale = i.memory_index_scale().trailing_zeros() as u8;
+            }
+            let wide = i.memory_displacement64() as i64;
+            // Outside 64-bit mode addresses wrap at 32 bits, so the sign does not matter.
+            m.displacement = if long && !narrow { i32::try_from(wide).ok()? } else { wide as u32 as i32 };
+            if base == Register::None && index == Register::None {
+                if long && i.memory_displ_size() == 4 || !long && i.memory_displ_size() == 2 {
+                    return None;
+                }
+                if !long {
+                    // Zero-extended displacement: T0 holds it.
+                    narrow = true;
+                }
+            }
+        }
+        let segment = seg_of(i.memory_segment());
+        let based = matches!(segment, Seg::Fs | Seg::Gs);
+        if based && !long {
+            return None;
+        }
+        m.form = if m.index == cell::ZERO as u8 { 0 } else { 1 + m.scale as usize };
+        if narrow || based && m.form != 0 && m.base != cell::ZERO as u8 {
+            let w = if narrow { Width::D } else { Width::Q };
+            self.put(select::lea(w as usize, m.form)?, cell::T0 as u8, m.base, m.index, 0, m.displacement);
+            m = Memory { base: cell::T0 as u8, index: cell::ZERO as u8, scale: 0, displacement: 0, form: 0 };
+        }
+        if based {
+            if m.form == 0 && m.base != cell::ZERO as u8 {
+                (m.index, m.scale, m.form) = (m.base, 0, 1);
+            }
+            m.base = (cell::SEG_BASE + segment as usize) as u8;
+        }
+        Some(m)
+    }
+}
+
+/// A memory operand, ready for an op.
+#[derive(Clone, Copy)]
+struct Memory {
+    base: u8,
+    index: u8,
+    scale: u8,
+    displacement: i32,
+    /// Addressing form 0 to 4 of `body`.
+    form: usize,
+}
+
+impl Memory {
+    /// In addressing form 5: the scale goes with the index.
+    fn general(self) -> Memory {
+        Memory { index: self.index | self.scale << 6, ..self }
+    }
+    /// Form 0 where it will do, else 5.
+    fn short(self) -> (usize, Memory) {
+        if self.form == 0 { (0, self) } else { (5, self.general()) }
+    }
+}
+
+/// The instruction as words of raw data.
+fn instruction_words(i: &Instruction) -> [u64; 5] {
+    super::words_of(i)
+}
+
+fn unimplemented(_: &mut crate::Cpu, _: &Instruction) -> crate::Done {
+    Err(crate::Stop::Unimplemented)
+}
+
+/// Number of a general register as the ops have it.
+fn number(r: Register) -> u8 {
+    r.full_register().number() as u8
+}
+
+/// A near relative branch of the mode's own width?
+fn is_direct(i: &Instruction, mode: Mode) -> bool {
+    match i.op0_kind() {
+        OpKind::NearBranch64 => mode.long(),
+        OpKind::NearBranch32 => mode.bits() == 32,
+        _ => false,
+    }
+}
+
+fn condition_number(c: ConditionCode) -> Option<usize> {
+    use ConditionCode::*;
+    Some(match c {
+        o => 0,
+        no => 1,
+        b => 2,
+        ae => 3,
+        e => 4,
+        ne => 5,
+        be => 6,
+        a => 7,
+        s => 8,
+        ns => 9,
+        p => 10,
+        np => 11,
+        l => 12,
+        ge => 13,
+        le => 14,
+        g => 15,
+        None => return Option::None,
+    })
+}
+
+fn dead_at(source: &Source<'_>, target: u64) -> bool {
+    let Some(from) = target.checked_sub(u64::from(source.start)) else { return false };
+    let Some(bytes) = source.bytes.get(from as usize..source.first_page) else { return false };
+    let mut d = Decoder::with_ip(source.mode.bits(), bytes, target, DecoderOptions::NONE);
+    let mut live = STATUS;
+    for _ in 0..3 {
+        let i = d.decode();
+        if i.is_invalid() || i.rflags_read() & live != 0 || transfers(&i) || may_fault(&i) {
+            return false;
+        }
+        if !may_keep_flags(&i) {
+            live &= !i.rflags_modified();
+        }
+        if live == 0 {
+            return true;
+        }
+    }
+    false
+}
+
+/// Might `i` have a fast form? General registers and memory of 1, 2, 4 or 8 bytes, and a mnemonic that `fast` knows.
+fn is_simple(i: &Instruction) -> bool {
+    use Mnemonic::*;
+    let known = matches!(
+        i.mnemonic(),
+        Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Mov | Movzx | Movsx | Movsxd | Lea | Shl | Sal | Shr | Sar | Rol | Ror
+            | Inc | Dec | Neg | Not | Imul | Mul | Cdqe | Cwde | Cdq | Cqo | Bswap | Push | Pop | Leave | Nop | Endbr64 | Endbr32
+            | Pause | Prefetcht0 | Prefetcht1 | Prefetcht2 | Prefetchnta | Prefetchw | Xchg | Cmpxchg | Xadd | Bt | Shlx | Shrx
+            | Sarx | Rorx | Andn | Mulx | Shld | Shrd
+    ) || i.condition_code() != ConditionCode::None && !is_conditional(i);
+    known
+        && (0..i.op_count()).all(|k| match i.op_kind(k) {
+            OpKind::Register => i.op_register(k).is_gpr(),
+            _ => true,
+        })
+}
+
+/// What conditions after `i` may assume: see `Body` parameter `P`.
+fn flag_writer(i: &Instruction) -> usize {
+    use Mnemonic::*;
+    let bytes = match i.op0_kind() {
+        OpKind::Register => i.op0_register().size(),
+        _ => i.memory_size().size(),
+    };
+    let Some(w) = Width::of_bytes(bytes) else { return ANY };
+    match i.mnemonic() {
+        Cmp | Sub | Neg | Cmpxchg => w as usize,
+        Test | And | Or | Xor => 4 + w as usize,
+        _ => ANY,
+    }
+}
+
+fn alu_number(m: Mnemonic) -> Option<usize> {
+    use Mnemonic::*;
+    Some(match m {
+        Add => alu_op::ADD,
+        Or => alu_op::OR,
+        Adc => alu_op::ADC,
+        Sbb => alu_op::SBB,
+        And => alu_op::AND,
+        Sub => alu_op::SUB,
+        Xor => alu_op::XOR,
+        Cmp => alu_op::CMP,
+        Test => alu_op::TEST,
+        _ => return None,
+    })
+}
+
+/// The immediate operand `n`, sign-extended from the operation's width.
+fn immediate(i: &Instruction, n: u32, w: Width) -> i64 {
+    w.sx(i.immediate(n)) as i64
+}
+
+fn is_register(i: &Instruction, n: u32) -> bool {
+    i.op_count() > n && i.op_kind(n) == OpKind::Register
+}
+fn is_memory(i: &Instruction, n: u32) -> bool {
+    i.op_count() > n && i.op_kind(n) == OpKind::Memory
+}
+fn has_high_byte(i: &Instruction) -> bool {
+    (0..i.op_count()).any(|k| i.op_kind(k) == OpKind::Register && is_high_byte(i.op_register(k)))
+}
+fn width_of(i: &Instruction, n: u32) -> Option<Width> {
+    Width::of_bytes(match i.op_kind(n) {
+        OpKind::Register => i.op_register(n).size(),
+        _ => i.memory_size().size(),
+    })
+}
+
+mod fast;
+mod fuse;
+
+impl Translator {
+    fn finish(self, source: &Source<'_>) -> Draft {
+        let n = self.code.len();
+        let mut starts: Vec<u16> = self.code.iter().map(|i| (i.ip() - u64::from(source.start)) as u16).collect();
+        let end = self.code[n - 1].next_ip() - u64::from(source.start);
+        starts.push(end as u16);
+        let last = &self.code[n - 1];
+        let branch = i64::from(!last.is_invalid() && is_branch(last));
+        let conditional = i64::from(!last.is_invalid() && is_conditional(last));
+        let head = Block {
+            packed: (n as i64) << lane::INSTRUCTIONS | branch << lane::BRANCHES | conditional,
+            page: 0,
+            page2: u32::MAX,
+            next: 0,
+            next2: 0,
+            taken: self.taken,
+            fall: self.fall,
+            start: source.start,
+            bytes: end as u16,
+            slots: 0,
+            count: n as u8,
+            mode: source.mode.0,
+        };
+        Draft { head, slots: self.slots, owner: self.owner, starts }
+    }
+}

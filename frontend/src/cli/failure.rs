@@ -1,0 +1,126 @@
+//! Every way in which a command cannot do its work: cause, remedy, exit code.
+
+use super::status;
+use crate::load::{Kind, LoadError};
+use crate::pc::BuildError;
+use emu_core::RamError;
+use miette::Diagnostic;
+use std::fmt::Display;
+use std::path::PathBuf;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A file cannot be read.
+    #[error("cannot read {what} {}", path.display())]
+    Read {
+        /// What the file was to be.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the host said.
+        source: std::io::Error,
+    },
+    /// Nothing to run was named.
+    #[error("no image to run")]
+    NoImage,
+    /// Two images were named.
+    #[error("two images to run: {} and {}", a.display(), b.display())]
+    TwoImages {
+        /// One.
+        a: PathBuf,
+        /// The other.
+        b: PathBuf,
+    },
+    /// The machine could not be built.
+    #[error("cannot start {}", path.display())]
+    Build {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: BuildError,
+    },
+    /// The terminal, a thread or a signal handler was refused.
+    #[error("cannot open the console")]
+    Console(#[from] std::io::Error),
+    /// `--log` is not a filter.
+    #[error("\"{text}\" is no log filter: {why}")]
+    LogFilter {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No such lesson.
+    #[error("there is no lesson \"{name}\"")]
+    NoLesson {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        names: Vec<String>,
+    },
+}
+
+impl Failure {
+    /// The exit code.
+    pub fn status(&self) -> u8 {
+        match self {
+            Failure::Read { .. } => status::NOT_FOUND,
+            Failure::Build { .. } | Failure::Console(_) => status::CANNOT_START,
+            Failure::NoImage | Failure::TwoImages { .. } | Failure::LogFilter { .. } | Failure::NoLesson { .. } => status::USAGE,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Failure::Read { source, path, .. } => Some(match source.kind() {
+                std::io::ErrorKind::NotFound => "check the path; relative paths start at the current directory".to_owned(),
+                std::io::ErrorKind::PermissionDenied => format!("make it readable, or copy it: Debian keeps kernels \
+                    readable for root only in places (ls -l {})", path.display()),
+                std::io::ErrorKind::IsADirectory => "name a file in it".to_owned(),
+                _ => return None,
+            }),
+            Failure::NoImage => Some(format!("name one: unhalted run IMAGE, or --kernel FILE; accepted are\n{}", kinds())),
+            Failure::TwoImages { .. } => Some("give one of IMAGE, --kernel and --rom".to_owned()),
+            Failure::Build { source, .. } => build_remedy(source),
+            Failure::LogFilter { .. } => Some("examples: --log debug, --log frontend=trace,warn".to_owned()),
+            Failure::NoLesson { names, .. } => Some(format!("there are: {}", names.join(", "))),
+            Failure::Console(_) => None,
+        }
+    }
+}
+
+impl Diagnostic for Failure {
+    fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        self.remedy().map(|r| Box::new(r) as Box<dyn Display>)
+    }
+}
+
+/// The accepted kinds, a line each.
+fn kinds() -> String {
+    Kind::ALL.iter().map(|k| format!("- {}", k.describe())).collect::<Vec<_>>().join("\n")
+}
+
+fn build_remedy(e: &BuildError) -> Option<String> {
+    match e {
+        BuildError::Ram(RamError::Map { .. }) => Some("ask for less with --memory, or free memory on the host".to_owned()),
+        BuildError::Ram(_) => Some("a ROM must not overlap the RAM: less --memory".to_owned()),
+        BuildError::Overlap(_) => None,
+        BuildError::Load(e) => load_remedy(e),
+    }
+}
+
+fn load_remedy(e: &LoadError) -> Option<String> {
+    Some(match e {
+        LoadError::Unknown { .. } | LoadError::NotKernel { .. } | LoadError::Empty => format!("accepted are\n{}", kinds()),
+        LoadError::Truncated { .. } | LoadError::Elf(_) => "the file looks damaged: fetch or build it again".to_owned(),
+        LoadError::Header { .. } => "this kernel cannot be started as it is; a vmlinux (ELF) of it may".to_owned(),
+        LoadError::Machine { .. } => "give a kernel for x86-64 (or i386 multiboot)".to_owned(),
+        LoadError::Unpack { .. } => "with --no-unpack the guest unpacks the kernel itself; if that fails too, the file is \
+                                     damaged".to_owned(),
+        LoadError::Memory { end, .. } => format!("give the machine more memory: --memory {}M", (end >> 20) + 64),
+        LoadError::Overlap { .. } => "this image wants memory that the loader or the firmware needs".to_owned(),
+        LoadError::CommandLine { .. } => "shorten --append".to_owned(),
+        LoadError::CommandLineZero => return None,
+    })
+}

@@ -1,0 +1,76 @@
+//! The parts list of the board: which chips there are.
+//!
+//! The interrupt controllers are held by name, since the board wires lines and acknowledge cycles to them; all others
+//! are only devices. A chip's number is its place in the list: the controllers come first.
+
+use super::firmware::high_mmio;
+use devices::{DebugExit, IoApic, Keyboard, PciBus, Pic, Pit, Pm, Post, ResetControl, Rtc, Uart, rtc};
+use emu_core::{Device, Region};
+
+/// Number of the 8259A pair.
+pub const PIC: usize = 0;
+/// Number of the I/O APIC.
+pub const IOAPIC: usize = 1;
+/// Number of the first of the others: the serial console.
+const CONSOLE: usize = 2;
+
+/// A chip in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it answers.
+    pub regions: Vec<Region>,
+}
+
+/// All chips.
+pub struct Chips {
+    /// The 8259A pair.
+    pub pic: Pic,
+    /// The I/O APIC.
+    pub ioapic: IoApic,
+    others: Vec<Box<dyn Device>>,
+}
+
+impl Chips {
+    /// The chips of a machine with so much RAM.
+    pub fn new(ram_bytes: u64) -> Chips {
+        let others: Vec<Box<dyn Device>> = vec![
+            Box::new(Uart::com1()),
+            Box::new(Pit::default()),
+            Box::new(Rtc::new(rtc::DEFAULT_START)),
+            Box::new(Keyboard::default()),
+            Box::new(Pm::new(true)),
+            Box::new(PciBus::new(high_mmio(ram_bytes))),
+            Box::new(ResetControl::default()),
+            Box::new(Post::default()),
+            Box::new(DebugExit::default()),
+        ];
+        Chips { pic: Pic::default(), ioapic: IoApic::new(0), others }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        CONSOLE + self.others.len()
+    }
+
+    /// Number of the chip that takes the console's input.
+    pub fn console(&self) -> usize {
+        CONSOLE
+    }
+
+    /// Chip `n`, below [`Chips::count`].
+    pub fn get(&mut self, n: usize) -> &mut dyn Device {
+        match n {
+            PIC => &mut self.pic,
+            IOAPIC => &mut self.ioapic,
+            n => &mut *self.others[n - CONSOLE],
+        }
+    }
+
+    /// Names and regions, in order.
+    pub fn list(&mut self) -> Vec<Listed> {
+        let one = |d: &mut dyn Device| Listed { name: d.name(), regions: d.regions() };
+        (0..self.count()).map(|n| one(self.get(n))).collect()
+    }
+}

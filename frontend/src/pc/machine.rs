@@ -1,0 +1,196 @@
+//! The machine as a parts list: built from a [`Setup`], powered on, reset.
+
+use super::Pmu;
+use super::board::Board;
+use super::chips::Chips;
+use super::firmware;
+use super::run::Limits;
+use crate::load::{self, Entry, Kind, LoadError, Piece, Plan, Source};
+use cpu_x86::{Counts, Cpu, Long64, Table};
+use emu_core::{Gpa, Overlap, Ram, RamError, Time};
+use std::sync::Arc;
+
+/// What to build and start.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// Bytes of RAM, a multiple of 4096, at least 1 MiB.
+    pub ram_bytes: u64,
+    /// Number of processors, 1 to 64.
+    pub processors: u32,
+    /// Ticks that a processor runs before the next one's turn.
+    pub quantum: u64,
+    /// Kernel or ROM.
+    pub image: &'a [u8],
+    /// Initial RAM disk or module.
+    pub initrd: Option<&'a [u8]>,
+    /// Kernel command line.
+    pub append: &'a str,
+    /// Unpack a bzImage here and not in the guest.
+    pub unpack: bool,
+    /// What the image is, `None` to look.
+    pub kind: Option<Kind>,
+    /// When to end.
+    pub limits: Limits,
+    /// Does a reset start the machine anew (else it ends the run)?
+    pub reboot: bool,
+    /// Is a triple fault a reset, as on a PC's board (else it ends the run)?
+    pub triple_fault_resets: bool,
+}
+
+/// Why a machine could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Guest memory.
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    /// The image.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Two chips at one address: a mistake in the parts list.
+    #[error(transparent)]
+    Overlap(#[from] Overlap),
+}
+
+/// A PC.
+pub struct Machine {
+    pub(super) ram: Arc<Ram>,
+    pub(super) board: Board,
+    pub(super) cpus: Vec<Box<Cpu>>,
+    pub(super) pmus: Vec<Pmu>,
+    /// Which processors were found halted with nothing pending, and have heard nothing since.
+    pub(super) idle: Vec<bool>,
+    pub(super) quantum: u64,
+    pub(super) limits: Limits,
+    pub(super) reboot: bool,
+    pub(super) triple_fault_resets: bool,
+    plan: Plan,
+}
+
+impl Machine {
+    /// Builds the machine and powers it on.
+    ///
+    /// # Errors
+    /// The image cannot be started ([`LoadError`]), or the host has no memory for the guest.
+    pub fn build(setup: &Setup<'_>) -> Result<Machine, BuildError> {
+        let firmware = firmware::tables(setup.processors, setup.ram_bytes);
+        let mut plan = load::plan(&Source {
+            image: setup.image,
+            initrd: setup.initrd,
+            append: setup.append,
+            ram_bytes: setup.ram_bytes,
+            rsdp: firmware.rsdp,
+            reserved: &firmware.reserved,
+            unpack: setup.unpack,
+            kind: setup.kind,
+        })?;
+        if plan.kind != Kind::Rom {
+            plan.pieces.extend(firmware.pieces);
+        }
+        let roms: Vec<(Gpa, &[u8])> = plan.roms.iter().map(|(at, b)| (*at, b.as_slice())).collect();
+        let ram = Arc::new(Ram::new(setup.ram_bytes, &roms)?);
+        let board = Board::new(ram.clone(), Chips::new(setup.ram_bytes))?;
+        let mut machine = Machine {
+            board,
+            cpus: (0..setup.processors).map(|id| Cpu::new(ram.clone(), id)).collect(),
+            pmus: (0..setup.processors).map(|_| Pmu::default()).collect(),
+            idle: vec![false; setup.processors as usize],
+            ram,
+            quantum: setup.quantum.max(1),
+            limits: setup.limits,
+            reboot: setup.reboot,
+            triple_fault_resets: setup.triple_fault_resets,
+            plan,
+        };
+        machine.enter();
+        Ok(machine)
+    }
+
+    /// What was started.
+    pub fn kind(&self) -> Kind {
+        self.plan.kind
+    }
+
+    /// The chips, for lists.
+    pub fn board(&mut self) -> &mut Board {
+        &mut self.board
+    }
+
+    /// What each processor has retired.
+    pub fn counts(&self) -> Vec<Counts> {
+        self.cpus.iter().map(|c| c.counts()).collect()
+    }
+
+    /// The processors, for listings of their state.
+    pub fn processors(&self) -> impl Iterator<Item = &Cpu> {
+        self.cpus.iter().map(|c| &**c)
+    }
+
+    /// Guest memory.
+    pub fn ram(&self) -> &Ram {
+        &self.ram
+    }
+
+    /// Resets board and processors, puts the image in place again and starts it. Clocks and counts go on.
+    pub(super) fn reset(&mut self, now: Time) {
+        tracing::info!(%now, "reset");
+        self.board.reset(now);
+        for cpu in &mut self.cpus {
+            cpu.power_on();
+            cpu.forget(Gpa(0), u64::MAX);
+        }
+        self.idle.fill(false);
+        self.enter();
+    }
+
+    /// Puts the image into memory and the bootstrap processor at its entry.
+    fn enter(&mut self) {
+        for piece in &self.plan.pieces {
+            put(&self.ram, piece);
+        }
+        let firmware = self.plan.kind != Kind::Rom;
+        for cpu in self.cpus.iter_mut().filter(|_| firmware) {
+            cpu.lapic.set_firmware_state();
+        }
+        start(&mut self.cpus[0], self.plan.entry);
+    }
+}
+
+/// Copies a piece and clears its zeros. The plan was checked against this memory, slot by slot.
+fn put(ram: &Ram, piece: &Piece) {
+    const ZEROS: [u8; 65536] = [0; 65536];
+    let mut done = ram.write(piece.at, &piece.bytes) || piece.bytes.is_empty();
+    let mut at = piece.at.0 + piece.bytes.len() as u64;
+    while at < piece.end() {
+        let bytes = (piece.end() - at).min(ZEROS.len() as u64);
+        done &= ram.write(Gpa(at), &ZEROS[..bytes as usize]);
+        at += bytes;
+    }
+    if !done {
+        tracing::error!(what = piece.what, at = %piece.at, "not all of it lies in RAM");
+    }
+}
+
+/// Selectors of the GDT in `load`, as boot.rst names them.
+const BOOT_CS: u16 = 0x10;
+const BOOT_DS: u16 = 0x18;
+
+fn start(cpu: &mut Cpu, entry: Entry) {
+    let gdt = Table { base: load::GDT, limit: 8 * 4 - 1 };
+    match entry {
+        Entry::Reset => {}
+        Entry::Protected { eip, eax, ebx, esi } => {
+            cpu.set_flat32(BOOT_CS, BOOT_DS);
+            cpu.gdtr = gdt;
+            cpu.regs[..16].fill(0);
+            (cpu.regs[0], cpu.regs[3], cpu.regs[6]) = (eax.into(), ebx.into(), esi.into());
+            cpu.rip = eip.into();
+        }
+        Entry::Long { rip, rsi, cr3 } => {
+            cpu.set_long64(Long64 { cr3: cr3.0, gdt, code: BOOT_CS, data: BOOT_DS });
+            cpu.regs[..16].fill(0);
+            cpu.regs[6] = rsi;
+            cpu.rip = rip;
+        }
+    }
+    cpu.next_rip = cpu.rip;
+}

@@ -1,0 +1,23 @@
+//! The PC: processors, board and memory put together, and the loop that runs them.
+//!
+//! `machine` is the parts list and power-on, `run` the loop, `board` the wiring, `seat` what one processor sees of it,
+//! `chips` which chips there are, `clock` how ticks and time relate, `host` what the loop wants from outside.
+
+mod board;
+mod chips;
+mod clock;
+mod firmware;
+mod host;
+mod machine;
+mod run;
+mod seat;
+
+pub use board::{Board, Mail};
+pub use chips::{Chips, Listed};
+pub use clock::{TSC_HZ, tick, time};
+pub use host::{Host, Idle, Quiet, View};
+pub use machine::{BuildError, Machine, Setup};
+pub use run::{End, Limits};
+
+/// The performance monitoring unit of one processor.
+pub type Pmu = cpu_x86::NoDoors;

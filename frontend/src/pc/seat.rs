@@ -1,0 +1,63 @@
+//! A processor's seat on the board: the doors that one vCPU is given for the length of a run.
+
+use super::Pmu;
+use super::board::Board;
+use super::clock::time;
+use cpu_x86::lapic::Message;
+use cpu_x86::{Counts, Doors, Refused, Ring};
+use emu_core::{Gpa, Space};
+
+/// The doors of processor `apic_id`.
+pub struct Seat<'a> {
+    /// The board.
+    pub board: &'a mut Board,
+    /// This processor's PMU.
+    pub pmu: &'a mut Pmu,
+    /// Whose seat it is.
+    pub apic_id: u32,
+}
+
+impl Doors for Seat<'_> {
+    fn memory_read(&mut self, at: Gpa, bytes: u32, now: &Counts) -> u64 {
+        self.board.read(Space::Memory, at.0, bytes, time(now.clock))
+    }
+    fn memory_write(&mut self, at: Gpa, bytes: u32, value: u64, now: &Counts) {
+        self.board.write(Space::Memory, at.0, bytes, value, time(now.clock));
+    }
+    fn port_read(&mut self, port: u16, bytes: u32, now: &Counts) -> u32 {
+        self.board.read(Space::Port, port.into(), bytes, time(now.clock)) as u32
+    }
+    fn port_write(&mut self, port: u16, bytes: u32, value: u32, now: &Counts) {
+        self.board.write(Space::Port, port.into(), bytes, value.into(), time(now.clock));
+    }
+    fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
+        self.pmu.msr_read(msr, now)
+    }
+    fn msr_write(&mut self, msr: u32, value: u64, now: &Counts) -> Option<Result<(), Refused>> {
+        self.pmu.msr_write(msr, value, now)
+    }
+    fn rdpmc(&mut self, ecx: u32, now: &Counts) -> Result<u64, Refused> {
+        self.pmu.rdpmc(ecx, now)
+    }
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
+        self.pmu.cpuid(leaf, subleaf)
+    }
+    fn send_ipi(&mut self, icr: u64) {
+        self.board.mail.messages.extend(Message::from_icr(icr).map(|m| (self.apic_id, m)));
+    }
+    fn end_of_interrupt(&mut self, vector: u8) {
+        self.board.end_of_interrupt(vector, emu_core::Time::ZERO);
+    }
+    fn acknowledge_pic(&mut self) -> u8 {
+        self.board.acknowledge_pic()
+    }
+    fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
+        self.pmu.pmu_deadline(now, ring)
+    }
+    fn pmu_settle(&mut self, now: &Counts) -> bool {
+        self.pmu.pmu_settle(now)
+    }
+    fn wants_attention(&self) -> bool {
+        self.board.wants_attention()
+    }
+}

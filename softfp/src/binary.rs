@@ -1,0 +1,245 @@
+//! The operations on half, single and double precision, as functions of bit patterns.
+//!
+//! Each arithmetic operation tries the host's own first: IEEE 754 leaves it no choice when the rounding is to
+//! nearest, the operands are normal and the result is normal and not the least one (which may have been rounded up
+//! from below: tininess). What it cannot show is whether it was inexact, so it is used only when PE is already set
+//! and masked. Everything else goes through the book.
+
+#![allow(missing_docs, reason = "the operations are named as in IEEE 754; the module describes what they share")]
+
+use crate::format::{Double, Format, Half, Single};
+use crate::{Env, Rounding, arith, convert};
+use std::cmp::Ordering;
+
+macro_rules! format {
+    ($(#[$doc:meta])* $name:ident, $format:ident, $bits:ident, $host:ident, $to_other:ident, $other:ident, $other_bits:ident) => {
+        $(#[$doc])*
+        pub mod $name {
+            use super::*;
+            type F = $format;
+
+            /// Below the exponent and fraction fields there is room for the sign: shifting it out leaves order.
+            const ONE: $bits = 1 << F::P;
+
+            /// Is the exponent field of `a` in `least`..=TOP - 1?
+            #[inline(always)]
+            const fn normal(a: $bits, least: $bits) -> bool {
+                (a << 1).wrapping_sub(least * ONE) < ((F::TOP as $bits) - least) * ONE
+            }
+
+            #[inline(always)]
+            fn host(a: $bits) -> $host {
+                $host::from_bits(a)
+            }
+
+            /// The sum, when the host's own is right in a quick [`Env`].
+            #[inline(always)]
+            pub fn fast_add(a: $bits, b: $bits) -> Option<$bits> {
+                let r = (host(a) + host(b)).to_bits();
+                (normal(a, 1) & normal(b, 1) & normal(r, 2)).then_some(r)
+            }
+            /// The difference, when the host's own is right in a quick [`Env`].
+            #[inline(always)]
+            pub fn fast_sub(a: $bits, b: $bits) -> Option<$bits> {
+                let r = (host(a) - host(b)).to_bits();
+                (normal(a, 1) & normal(b, 1) & normal(r, 2)).then_some(r)
+            }
+            /// The product, when the host's own is right in a quick [`Env`].
+            #[inline(always)]
+            pub fn fast_mul(a: $bits, b: $bits) -> Option<$bits> {
+                let r = (host(a) * host(b)).to_bits();
+                (normal(a, 1) & normal(b, 1) & normal(r, 2)).then_some(r)
+            }
+            /// The quotient, when the host's own is right in a quick [`Env`].
+            #[inline(always)]
+            pub fn fast_div(a: $bits, b: $bits) -> Option<$bits> {
+                let r = (host(a) / host(b)).to_bits();
+                (normal(a, 1) & normal(b, 1) & normal(r, 2)).then_some(r)
+            }
+            /// The square root, when the host's own is right in a quick [`Env`].
+            #[inline(always)]
+            pub fn fast_sqrt(a: $bits) -> Option<$bits> {
+                // A normal positive operand: the sign bit counts as part of the exponent field here.
+                (a.wrapping_sub(ONE >> 1) < (F::INFINITY as $bits) - (ONE >> 1)).then(|| host(a).sqrt().to_bits())
+            }
+            /// The product and sum, when the host's own is right in a quick [`Env`].
+            #[inline(always)]
+            pub fn fast_fma(a: $bits, b: $bits, c: $bits) -> Option<$bits> {
+                if !(normal(a, 1) & normal(b, 1) & normal(c, 1)) {
+                    return None;
+                }
+                let r = host(a).mul_add(host(b), host(c)).to_bits();
+                normal(r, 2).then_some(r)
+            }
+
+            #[inline]
+            pub fn add(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                match fast_add(a, b) {
+                    Some(r) if env.is_quick() => r,
+                    _ => soft_add(a, b, env),
+                }
+            }
+            #[inline]
+            pub fn sub(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                match fast_sub(a, b) {
+                    Some(r) if env.is_quick() => r,
+                    _ => soft_sub(a, b, env),
+                }
+            }
+            #[inline]
+            pub fn mul(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                match fast_mul(a, b) {
+                    Some(r) if env.is_quick() => r,
+                    _ => soft_mul(a, b, env),
+                }
+            }
+            #[inline]
+            pub fn div(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                if env.is_quick() && let Some(r) = fast_div(a, b) {
+                    return r;
+                }
+                soft_div(a, b, env)
+            }
+            #[inline]
+            pub fn sqrt(a: $bits, env: &mut Env) -> $bits {
+                if env.is_quick() && let Some(r) = fast_sqrt(a) {
+                    return r;
+                }
+                soft_sqrt(a, env)
+            }
+            /// `a * b + c`, rounded once.
+            #[inline]
+            pub fn fma(a: $bits, b: $bits, c: $bits, env: &mut Env) -> $bits {
+                if env.is_quick() && let Some(r) = fast_fma(a, b, c) {
+                    return r;
+                }
+                soft_fma(a, b, c, env)
+            }
+
+            /// [`add`] without the host.
+            #[inline(never)]
+            pub fn soft_add(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                arith::add::<F>(a.into(), b.into(), false, env) as $bits
+            }
+            /// [`sub`] without the host.
+            #[inline(never)]
+            pub fn soft_sub(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                arith::add::<F>(a.into(), b.into(), true, env) as $bits
+            }
+            /// [`mul`] without the host.
+            #[inline(never)]
+            pub fn soft_mul(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                arith::mul::<F>(a.into(), b.into(), env) as $bits
+            }
+            /// [`div`] without the host.
+            #[inline(never)]
+            pub fn soft_div(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                arith::div::<F>(a.into(), b.into(), env) as $bits
+            }
+            /// [`sqrt`] without the host.
+            #[inline(never)]
+            pub fn soft_sqrt(a: $bits, env: &mut Env) -> $bits {
+                arith::sqrt::<F>(a.into(), env) as $bits
+            }
+            /// [`fma`] without the host.
+            #[inline(never)]
+            pub fn soft_fma(a: $bits, b: $bits, c: $bits, env: &mut Env) -> $bits {
+                arith::fma::<F>(a.into(), b.into(), c.into(), env) as $bits
+            }
+
+            /// The lesser; `b` when either is a NaN or both are zeros. IE on any NaN.
+            #[inline]
+            pub fn min(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                convert::extreme::<F>(a.into(), b.into(), Ordering::Less, env) as $bits
+            }
+            /// The greater; `b` when either is a NaN or both are zeros. IE on any NaN.
+            #[inline]
+            pub fn max(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                convert::extreme::<F>(a.into(), b.into(), Ordering::Greater, env) as $bits
+            }
+            /// `None`: unordered. IE on a signaling NaN, and on any NaN when `signaling`.
+            #[inline]
+            pub fn compare(a: $bits, b: $bits, signaling: bool, env: &mut Env) -> Option<Ordering> {
+                convert::compare::<F>(a.into(), b.into(), signaling, env)
+            }
+            /// Rounds to an integral value; PE unless `quiet_inexact`. DE is never raised.
+            #[inline]
+            pub fn round_to_integral(a: $bits, rounding: Rounding, quiet_inexact: bool, env: &mut Env) -> $bits {
+                convert::round_to_integral::<F>(a.into(), rounding, quiet_inexact, env) as $bits
+            }
+
+            /// 8000_0000h and IE when it does not fit.
+            #[inline]
+            pub fn to_i32(a: $bits, rounding: Rounding, env: &mut Env) -> i32 {
+                convert::to_signed::<F>(a.into(), 32, rounding, env) as i32
+            }
+            /// 8000_0000_0000_0000h and IE when it does not fit.
+            #[inline]
+            pub fn to_i64(a: $bits, rounding: Rounding, env: &mut Env) -> i64 {
+                convert::to_signed::<F>(a.into(), 64, rounding, env)
+            }
+            /// All ones and IE when it does not fit.
+            #[inline]
+            pub fn to_u32(a: $bits, rounding: Rounding, env: &mut Env) -> u32 {
+                convert::to_unsigned::<F>(a.into(), 32, rounding, env) as u32
+            }
+            /// All ones and IE when it does not fit.
+            #[inline]
+            pub fn to_u64(a: $bits, rounding: Rounding, env: &mut Env) -> u64 {
+                convert::to_unsigned::<F>(a.into(), 64, rounding, env)
+            }
+            #[inline]
+            pub fn from_i32(v: i32, env: &mut Env) -> $bits {
+                convert::from_integer::<F>(v < 0, v.unsigned_abs().into(), env) as $bits
+            }
+            #[inline]
+            pub fn from_i64(v: i64, env: &mut Env) -> $bits {
+                convert::from_integer::<F>(v < 0, v.unsigned_abs(), env) as $bits
+            }
+            #[inline]
+            pub fn from_u32(v: u32, env: &mut Env) -> $bits {
+                convert::from_integer::<F>(false, v.into(), env) as $bits
+            }
+            #[inline]
+            pub fn from_u64(v: u64, env: &mut Env) -> $bits {
+                convert::from_integer::<F>(false, v, env) as $bits
+            }
+
+            /// To the other of single and double precision.
+            #[inline]
+            pub fn $to_other(a: $bits, env: &mut Env) -> $other_bits {
+                convert::convert::<F, $other>(a.into(), env) as $other_bits
+            }
+            /// To half precision; obeys DAZ, not FTZ.
+            #[inline]
+            pub fn to_f16(a: $bits, env: &mut Env) -> u16 {
+                convert::convert::<F, Half>(a.into(), env) as u16
+            }
+        }
+    };
+}
+
+format! {
+    /// Single precision.
+    f32, Single, u32, f32, to_f64, Double, u64
+}
+format! {
+    /// Double precision.
+    f64, Double, u64, f64, to_f32, Single, u32
+}
+
+/// Half precision: conversions.
+pub mod f16 {
+    use super::*;
+
+    /// To single precision, exactly. Neither DAZ nor DE.
+    #[inline]
+    pub fn to_f32(a: u16, env: &mut Env) -> u32 {
+        convert::convert::<Half, Single>(a.into(), env) as u32
+    }
+    /// To double precision, exactly. Neither DAZ nor DE.
+    #[inline]
+    pub fn to_f64(a: u16, env: &mut Env) -> u64 {
+        convert::convert::<Half, Double>(a.into(), env)
+    }
+}
