@@ -4,7 +4,6 @@
 
 mod cache;
 mod identity;
-mod stub;
 mod tlb;
 mod xsave;
 
