@@ -3,7 +3,8 @@
 //! Source: SDM vol. 3A, 2.5 (control registers), 4.1.2 (paging modes), 4.10.1 (PCIDs), 10.8.5 (IA-32e mode).
 
 use crate::fault::{Done, Stop};
-use crate::memory::{MAXPHYADDR, Paging};
+use crate::engine::Paging;
+use crate::paging::MAXPHYADDR;
 use crate::segment::kind;
 use crate::state::{Cpu, Seg, Segment};
 

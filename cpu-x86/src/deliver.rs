@@ -369,7 +369,7 @@ impl Cpu {
     /// Would [`Cpu::service`] find something, were nothing held off by IF, NMI blocking or a shadow?
     pub(crate) fn wants_service(&self) -> bool {
         let waiting = self.init_pending || self.nmi_pending || self.intr_line || self.pending_debug != 0;
-        waiting || self.inhibit != 0 || self.sipi.is_some() || self.lapic_pending().is_some()
+        waiting || self.inhibit != 0 || self.sipi.is_some() || self.lapic.pending().is_some()
     }
 
     fn take_debug_traps(&mut self) -> bool {
@@ -396,11 +396,11 @@ impl Cpu {
         if self.system_flags & flag::IF == 0 {
             return false;
         }
-        let vector = if let Some(vector) = self.lapic_pending() {
-            self.lapic_acknowledge(vector);
-            vector
-        } else if self.intr_line && self.lapic_accepts_extint() {
-            self.pic_acknowledge()
+        let vector = if self.lapic.pending().is_some() {
+            self.lapic.acknowledge()
+        } else if self.lapic.accepts_extint() {
+            self.lapic.signals.extint = false;
+            self.with_doors(|doors, _| doors.acknowledge_pic())
         } else {
             return false;
         };
@@ -416,6 +416,7 @@ impl Cpu {
     /// Sets the level of the INTR line, as the 8259A pair drives it.
     pub fn set_intr(&mut self, high: bool) {
         self.intr_line = high;
+        self.lapic.set_lint0(high);
     }
 
     /// An NMI arrives; one is remembered while they are blocked.
@@ -444,24 +445,13 @@ impl Cpu {
     }
 }
 
-// Stubs on the branch of the system instructions: the local APIC's file and the doors replace them at the merge.
 impl Cpu {
-    fn lapic_pending(&self) -> Option<u8> {
-        None
-    }
-    fn lapic_acknowledge(&mut self, vector: u8) {
-        let _ = vector;
-    }
-    fn lapic_accepts_extint(&self) -> bool {
-        true
-    }
-    fn pic_acknowledge(&mut self) -> u8 {
-        0x20
-    }
+    /// CR8: the task priority class.
     pub(crate) fn task_priority(&self) -> u64 {
-        0
+        u64::from(self.lapic.tpr() >> 4)
     }
     pub(crate) fn set_task_priority(&mut self, class: u64) {
-        let _ = class;
+        self.lapic.set_tpr((class as u8 & 15) << 4);
+        self.engine.look = true;
     }
 }

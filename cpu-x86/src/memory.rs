@@ -145,6 +145,11 @@ impl Cpu {
         })
     }
 
+    /// Are there data breakpoints, so that no access may take the short way?
+    pub(crate) fn watching_data(&self) -> bool {
+        self.data_armed()
+    }
+
     /// Linear addresses wrap at 4 GiB outside 64-bit mode.
     fn wrap(&self, at: u64) -> u64 {
         if self.is_64bit() { at } else { at & 0xffff_ffff }

@@ -100,7 +100,7 @@ impl Cpu {
         self.nmi_pending = false;
         self.nmi_blocked = false;
         self.init_pending = false;
-        self.on_paging_change(crate::memory::Paging::Control);
+        self.on_paging_change(crate::engine::Paging::Control);
     }
 
     /// Enters 32-bit protected mode without paging, in flat segments: the state in which multiboot, PVH and the 32-bit
@@ -132,6 +132,6 @@ impl Cpu {
         self.ldtr = crate::segment::null_segment(0, 0);
         self.tr = Segment { selector: 0, base: 0, limit: 0x67, attr: 0x8b };
         self.set_flags(self.flags() & !(flag::IF | flag::TF | flag::VM | flag::NT));
-        self.on_paging_change(crate::memory::Paging::Control);
+        self.on_paging_change(crate::engine::Paging::Control);
     }
 }

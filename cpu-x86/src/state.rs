@@ -6,6 +6,9 @@
 use crate::alu::flag;
 use crate::door::{Counts, Doors};
 use crate::lapic::Lapic;
+use crate::engine::tlb::Context;
+use crate::engine::{Engine, Hot, Spaces};
+pub(crate) use crate::control::{cr0, cr4, efer};
 use emu_core::Ram;
 use softfp::F80;
 use std::sync::Arc;
@@ -196,6 +199,8 @@ pub struct Cpu {
     pub(crate) cr3: u64,
     pub(crate) cr4: u64,
     pub(crate) efer: u64,
+    /// The four page-directory-pointer entries of PAE paging, loaded with CR3.
+    pub(crate) pdpte: [u64; 4],
     /// XCR0.
     pub xcr0: u64,
     /// PKRU.
@@ -246,6 +251,16 @@ pub struct Cpu {
     pub(crate) sipi: Option<u8>,
     /// Guest memory.
     pub(crate) ram: Arc<Ram>,
+    /// What the handlers use.
+    pub(crate) hot: Hot,
+    /// The rest of the engine.
+    pub(crate) engine: Engine,
+    /// Address spaces, the one in force, and their TLB contexts.
+    pub(crate) spaces: Spaces,
+    pub(crate) space: usize,
+    pub(crate) contexts: Vec<Context>,
+    /// A context that holds nothing: in force while every access must be checked.
+    pub(crate) nothing: Context,
     /// The doors of the current run.
     pub(crate) doors: Option<*mut (dyn Doors + 'static)>,
 }
@@ -286,6 +301,7 @@ impl Cpu {
             cr3: 0,
             cr4: 0,
             efer: 0,
+            pdpte: [0; 4],
             xcr0: 1,
             pkru: 0,
             dr: [0; 8],
@@ -310,7 +326,13 @@ impl Cpu {
             pending_debug: 0,
             init_pending: false,
             sipi: None,
-            ram,
+            ram: Arc::clone(&ram),
+            hot: Hot::new(),
+            engine: Engine::new(&ram, apic_id),
+            spaces: Spaces::new(),
+            space: 0,
+            contexts: Spaces::contexts(),
+            nothing: Context::new(),
             doors: None,
         });
         cpu.power_on();

@@ -6,6 +6,7 @@
 
 use crate::Gpa;
 use memmap2::{MmapOptions, MmapRaw};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;
@@ -60,6 +61,7 @@ pub struct Ram {
     map: MmapRaw,
     slots: Vec<Slot>,
     ram_bytes: u64,
+    watchers: Vec<AtomicU32>,
 }
 
 impl Ram {
@@ -97,7 +99,8 @@ impl Ram {
             .map_anon()
             .map_err(|source| RamError::Map { bytes: total, source })?
             .into();
-        let ram = Ram { map, slots, ram_bytes };
+        let watchers = (0..host_bytes / PAGE as usize).map(|_| AtomicU32::new(0)).collect();
+        let ram = Ram { map, slots, ram_bytes, watchers };
         for ((_, contents), slot) in roms.iter().zip(ram.slots.iter().filter(|s| !s.writable)) {
             let at = slot.offset as usize;
             // SAFETY: the slot was sized from `contents` above and lies within the mapping; nobody else has it yet.
@@ -135,6 +138,22 @@ impl Ram {
     #[inline]
     pub fn host(&self) -> *mut u8 {
         self.map.as_mut_ptr()
+    }
+
+    /// Who holds something derived from the contents of host page `page` (offset in the mapping / 4096): one bit a
+    /// watcher. A write to a watched page must be told to its watchers.
+    #[inline]
+    pub fn watchers(&self, page: usize) -> u32 {
+        self.watchers[page].load(Ordering::Relaxed)
+    }
+
+    /// Adds (`on`) or removes the bits `who` to the watchers of host page `page`.
+    pub fn watch(&self, page: usize, who: u32, on: bool) {
+        if on {
+            self.watchers[page].fetch_or(who, Ordering::Relaxed);
+        } else {
+            self.watchers[page].fetch_and(!who, Ordering::Relaxed);
+        }
     }
 
     fn run(&self, at: Gpa, bytes: usize) -> Option<(&Slot, *mut u8)> {

@@ -74,9 +74,9 @@ pub(crate) fn round_to_integral<F: Format>(a: u64, rounding: Rounding, quiet_ine
             env.flags |= flag::IE;
             return a | F::QUIET;
         }
-        Kind::Quiet | Kind::Infinity => return a,
         Kind::Zero => return zero::<F>(n.negative),
         Kind::Finite => {}
+        _ => return a,
     }
     if n.exp >= F::P as i32 - 1 {
         return a;
@@ -157,16 +157,16 @@ pub(crate) fn convert<F: Format, T: Format>(a: u64, env: &mut Env) -> u64 {
     let from_half = F::P == Half::P;
     let n = unpack::<F>(a, env.daz && !from_half);
     match n.kind {
-        Kind::Quiet | Kind::Signaling => {
+        Kind::Finite => {}
+        Kind::Infinity => return infinity::<T>(n.negative),
+        Kind::Zero => return zero::<T>(n.negative),
+        _ => {
             if n.kind == Kind::Signaling {
                 env.flags |= flag::IE;
             }
             let fraction = (a & F::FRACTION) << (64 - F::P);
             return infinity::<T>(n.negative) | T::QUIET | fraction >> (63 - (T::P - 1));
         }
-        Kind::Infinity => return infinity::<T>(n.negative),
-        Kind::Zero => return zero::<T>(n.negative),
-        Kind::Finite => {}
     }
     if env.denormal_operand(n.denormal && !from_half) {
         return zero::<T>(n.negative);

@@ -56,6 +56,8 @@ pub(crate) enum Kind {
     Infinity,
     Quiet,
     Signaling,
+    /// An encoding that the 80387 and later refuse: unnormals, pseudo-infinities, pseudo-NaNs.
+    Unsupported,
 }
 
 /// A bit pattern taken apart.

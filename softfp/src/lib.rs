@@ -6,6 +6,7 @@
 mod arith;
 mod binary;
 mod convert;
+pub mod f80;
 mod format;
 
 pub use binary::{f16, f32, f64};

@@ -858,9 +858,14 @@ body! {
         let top = cpu.hot.return_top;
         let r = cpu.hot.returns[top as usize % RETURNS];
         cpu.hot.return_top = top.wrapping_sub(1) % RETURNS as u32;
-        if r.key == to ^ cpu.hot.generation && enter(&mut cpu.hot, (*r.link).block) {
-            cpu.regs[cell::PAGE] = to & !0xfff;
-            return Block::ops((*r.link).block);
+        if r.key == to ^ cpu.hot.generation {
+            if enter(&mut cpu.hot, (*r.link).block) {
+                cpu.regs[cell::PAGE] = to & !0xfff;
+                return Block::ops((*r.link).block);
+            }
+            cpu.hot.patch = r.link;
+            cpu.hot.to = to;
+            return leave(cpu, op, Leave::Indirect);
         }
         jump(cpu, op, to)
     }

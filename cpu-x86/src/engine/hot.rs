@@ -59,8 +59,10 @@ pub(crate) struct Hot {
     pub leave: Leave,
     /// The op that left.
     pub left: *const Op,
-    /// Target of an indirect branch, and where its block may be remembered (or null: in the jump cache).
+    /// Target of an indirect branch.
     pub to: u64,
+    /// The link of a return that was expected but not linked yet, or null.
+    pub patch: *const Link,
     pub returns: [Return; RETURNS],
 }
 

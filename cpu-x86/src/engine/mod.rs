@@ -14,7 +14,6 @@ pub(crate) mod tlb;
 mod translate;
 
 pub use run::{Exit, Missing};
-pub use space::Invalidate;
 pub(crate) use space::{Paging, Spaces};
 
 use crate::exec::Exec;
@@ -40,6 +39,8 @@ pub(crate) struct Engine {
     ring: u8,
     /// Why an instruction did not complete.
     stop: Option<Stop>,
+    /// A counter of the PMU can overflow: a change of ring changes the deadline.
+    counting: bool,
     /// Something happened that the run loop must look at before the next block.
     pub look: bool,
     /// What other processors must be told: memory that held code was written; pages that now hold code.
@@ -72,6 +73,7 @@ impl Engine {
             armed: 0,
             ring: 0,
             stop: None,
+            counting: false,
             look: false,
             notes: Notes::default(),
         }

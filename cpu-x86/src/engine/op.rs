@@ -85,6 +85,8 @@ pub(crate) struct Block {
     pub count: u8,
     /// See `Mode`.
     pub mode: u8,
+    /// `packed` as it was before its code was overwritten.
+    pub cost: i64,
 }
 
 /// A block whose entry always fails: what links point to before they are linked.
@@ -101,6 +103,7 @@ pub(crate) static UNLINKED: Block = Block {
     slots: 0,
     count: 0,
     mode: 0,
+    cost: 0,
 };
 
 impl Block {

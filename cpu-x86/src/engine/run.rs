@@ -8,8 +8,8 @@ use super::{FETCHES, calls, drive};
 use crate::alu::flag;
 use crate::door::{Counts, Doors, Facts, Ring};
 use crate::exec;
-use crate::fault::{Done, Exception, Stop, vector};
-use crate::memory::{Access, Place, canonical};
+use crate::fault::{Done, Stop};
+use crate::memory::{Access, canonical};
 use crate::paging::Who;
 use crate::state::{Activity, Cpu, Seg, Segment, cell};
 use iced_x86::{Decoder, DecoderOptions, Instruction};
@@ -60,11 +60,6 @@ impl Cpu {
         self.settle();
         self.doors = None;
         exit
-    }
-
-    /// Counts up to the last settling; exact between runs.
-    pub fn counts(&self) -> Counts {
-        self.settled
     }
 
     /// Counts at the instruction being executed, which is the last of its block, not included.
@@ -124,10 +119,11 @@ impl Cpu {
             self.engine.look = false;
             self.lapic.advance(self.settled.clock);
             let counts = self.settled;
-            if self.with_doors(|d| d.pmu_settle(&counts)) == Some(true) {
+            if self.doors_of_run().pmu_settle(&counts) {
                 self.lapic.performance_interrupt();
             }
-            if self.with_doors(|d| d.wants_attention()) == Some(true) || !self.engine.notes.is_empty() {
+            self.take_signals();
+            if self.doors_of_run().wants_attention() || !self.engine.notes.wrote.is_empty() {
                 return Exit::Attention;
             }
             if self.activity == Activity::Shutdown && !self.wants_service() {
@@ -160,12 +156,21 @@ impl Cpu {
         }
     }
 
+    /// What the local APIC received for the processor itself.
+    fn take_signals(&mut self) {
+        self.nmi_pending |= std::mem::take(&mut self.lapic.signals.nmi);
+        self.init_pending |= std::mem::take(&mut self.lapic.signals.init);
+        if let Some(vector) = self.lapic.signals.start_up.take() {
+            self.sipi = Some(vector);
+        }
+    }
+
     /// Instructions until the next deadline.
     fn budget(&mut self, until: u64) -> u64 {
         let clock = self.settled.clock;
         let timer = self.lapic.next_timer().unwrap_or(u64::MAX);
         let (counts, ring) = (self.settled, ring(self.cpl));
-        let counter = self.with_doors(|d| d.pmu_deadline(&counts, ring)).unwrap_or(u64::MAX);
+        let counter = self.doors_of_run().pmu_deadline(&counts, ring);
         self.engine.counting = counter != u64::MAX;
         (until - clock).min(timer.saturating_sub(clock)).min(counter).min(lane::MOST)
     }
@@ -243,7 +248,7 @@ impl Cpu {
                 Leave::Link { taken } => {
                     let (block, _) = self.engine.blocks.owner(self.hot.left);
                     let to = page.wrapping_add(if taken { block.taken } else { block.fall } as i64 as u64);
-                    let link = link_of(self.hot.left, taken, block.taken_only());
+                    let link = link_of(self.hot.left, taken);
                     let Some(next) = self.enter(to, mode)? else { return Ok(false) };
                     self.patch(link, next, page, to);
                     // SAFETY: as in `chase`.
@@ -403,15 +408,16 @@ impl Cpu {
             return Err(Stop::gp(0));
         }
         let key = (at & !0xfff) ^ self.hot.generation;
-        let slot = (at >> 12) as usize % FETCHES;
-        if self.engine.fetches[slot].0 == key {
-            return Ok(self.engine.fetches[slot].1);
+        let cached = (at >> 12) as usize % FETCHES;
+        if self.engine.fetches[cached].0 == key {
+            return Ok(self.engine.fetches[cached].1);
         }
         let who = Who { user: self.cpl == 3, may_touch_user: false };
         let translation = self.walk(at, Access::Execute, who)?;
-        let Place::Host { page, .. } = self.place_of(&translation) else { return Err(Stop::Unimplemented) };
+        let Some(slot) = self.ram.slot(translation.at) else { return Err(Stop::Unimplemented) };
+        let page = (slot.offset + translation.at.0 - slot.base.0) >> 12;
         self.note_executed(at, translation.global);
-        self.engine.fetches[slot] = (key, page as u32);
+        self.engine.fetches[cached] = (key, page as u32);
         Ok(page as u32)
     }
 
@@ -438,7 +444,7 @@ impl Cpu {
         let at = self.regs[cell::PAGE].wrapping_add(block.offset_of(n));
         if retired < block.count as usize {
             // Only the last instruction of a block is a branch.
-            let packed = block.cost();
+            let packed = block.cost;
             self.hot.countdown -= packed - ((retired as i64) << lane::INSTRUCTIONS);
         }
         if !done {
@@ -540,27 +546,10 @@ impl Cpu {
         }
         Box::new(Missing { what, rip: self.rip, linear, bytes })
     }
-
-    /// #UD for the current instruction.
-    pub(super) fn undefined() -> Stop {
-        Stop::Exception(Exception::plain(vector::UD))
-    }
-}
-
-impl Block {
-    /// Cost at entry, even if its code was overwritten meanwhile.
-    fn cost(&self) -> i64 {
-        if self.packed != lane::INVALID { self.packed } else { self.first_cost }
-    }
-
-    /// Has it only one link (no fall-through)?
-    fn taken_only(&self) -> bool {
-        self.fall == 0
-    }
 }
 
 /// The link of the direct branch `op` that was (not) taken.
-fn link_of(op: *const op::Op, taken: bool, _only: bool) -> *const Link {
+fn link_of(op: *const op::Op, taken: bool) -> *const Link {
     op.wrapping_add(if taken { 1 } else { 2 }).cast()
 }
 

@@ -6,6 +6,7 @@
 
 use super::hot::jump_index;
 use super::tlb::{Context, SPACES};
+use crate::exec::Invalidate;
 use crate::memory::canonical;
 use crate::paging::Who;
 use crate::state::{Cpu, cr0, cr4};
@@ -21,26 +22,6 @@ pub(crate) enum Paging {
     },
     /// A bit of CR0, CR4 or EFER that paging depends on.
     Control,
-}
-
-/// What INVLPG and INVPCID ask to forget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Invalidate {
-    /// The page of this linear address, in the current PCID, and global ones.
-    Page(u64),
-    /// The page of this linear address in a PCID, global ones excepted.
-    PageIn {
-        /// The process-context identifier.
-        pcid: u16,
-        /// Linear address.
-        at: u64,
-    },
-    /// All of a PCID, global ones excepted.
-    Pcid(u16),
-    /// All, global ones included.
-    AllGlobal,
-    /// All PCIDs, global ones excepted.
-    All,
 }
 
 /// Which pages were executed, hashed: a filter without false negatives.
@@ -136,6 +117,12 @@ impl Cpu {
     /// Paging structures may mean something else now: drops what was cached of them.
     pub(crate) fn on_paging_change(&mut self, what: Paging) {
         self.engine.look = true;
+        if self.cr0 & cr0::PG != 0 && self.cr4 & cr4::PAE != 0 && !self.long_mode() {
+            let table = self.cr3 & 0xffff_ffe0;
+            for n in 0..4 {
+                self.pdpte[n] = self.ram.read_u64(Gpa(table + 8 * n as u64)).unwrap_or(0);
+            }
+        }
         let Paging::Cr3 { keep } = what else {
             for c in &mut self.contexts {
                 c.flush();
@@ -178,7 +165,7 @@ impl Cpu {
                 }
                 self.renew_executed(at);
             }
-            Invalidate::PageIn { pcid, at } => {
+            Invalidate::PageOf { pcid, at } => {
                 self.contexts[0].flush_page(at);
                 if let Some(space) = self.spaces.pcid.iter().position(|p| *p == Some(pcid)) {
                     self.contexts[2 * space + 1].flush_page(at);
@@ -195,7 +182,7 @@ impl Cpu {
                     self.renew_kernel();
                 }
             }
-            Invalidate::All | Invalidate::AllGlobal => {
+            Invalidate::AllButGlobal | Invalidate::AllGlobal => {
                 for c in &mut self.contexts {
                     c.flush();
                 }

@@ -310,7 +310,7 @@ impl Translator {
 
     /// Calls the instruction's meaning in `exec`.
     fn call(&mut self, i: &Instruction, ends: bool) {
-        let meaning = exec::lookup(i).unwrap_or(Meaning { run: unimplemented, ends_block: true });
+        let meaning = exec::lookup(i).unwrap_or(Meaning { run: without_meaning, ends_block: true });
         let h = if ends || meaning.ends_block { self.calls.end } else { self.calls.plain };
         self.put(h, 0, 0, 0, i.len() as u8, i.next_ip() as i32);
         self.raw(meaning.run as usize as u64, 0);
@@ -479,8 +479,11 @@ fn instruction_words(i: &Instruction) -> [u64; 5] {
     super::words_of(i)
 }
 
-fn unimplemented(_: &mut crate::Cpu, _: &Instruction) -> crate::Done {
-    Err(crate::Stop::Unimplemented)
+/// Bytes that are no instruction, or one that the processor model lacks, are #UD; else it is this program that lacks it.
+pub(super) fn without_meaning(_: &mut crate::Cpu, i: &Instruction) -> crate::Done {
+    use iced_x86::EncodingKind::*;
+    let absent = i.is_invalid() || matches!(i.code().encoding(), EVEX | XOP | D3NOW | MVEX);
+    Err(if absent { crate::Stop::UD } else { crate::Stop::Unimplemented })
 }
 
 /// Number of a general register as the ops have it.
@@ -621,8 +624,10 @@ impl Translator {
         let last = &self.code[n - 1];
         let branch = i64::from(!last.is_invalid() && is_branch(last));
         let conditional = i64::from(!last.is_invalid() && is_conditional(last));
+        let cost = (n as i64) << lane::INSTRUCTIONS | branch << lane::BRANCHES | conditional;
         let head = Block {
-            packed: (n as i64) << lane::INSTRUCTIONS | branch << lane::BRANCHES | conditional,
+            packed: cost,
+            cost,
             page: 0,
             page2: u32::MAX,
             next: 0,

@@ -50,15 +50,4 @@ impl Cpu {
         let bits = self.load_system(base.wrapping_add(map), 2)? >> (port & 7);
         if bits & ((1 << bytes) - 1) != 0 { Err(Stop::gp(0)) } else { Ok(()) }
     }
-
-    /// Reads a port through the doors. Stands in for the engine's.
-    pub(crate) fn port_in(&mut self, port: u16, bytes: u32) -> u32 {
-        let _ = (port, bytes);
-        u32::MAX
-    }
-
-    /// Writes a port through the doors. Stands in for the engine's.
-    pub(crate) fn port_out(&mut self, port: u16, bytes: u32, v: u32) {
-        let _ = (port, bytes, v);
-    }
 }
