@@ -1,6 +1,7 @@
 //! Every way in which a command cannot do its work: cause, remedy, exit code.
 
 use super::status;
+use crate::image::ImageError;
 use crate::load::{Kind, LoadError};
 use crate::pc::BuildError;
 use emu_core::RamError;
@@ -40,6 +41,15 @@ pub enum Failure {
         /// Why.
         source: BuildError,
     },
+    /// A guest image cannot be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// `run debian` before `image debian`.
+    #[error("there is no Debian image with kernel {kernel} in the cache")]
+    NoDebian {
+        /// Which kernel.
+        kernel: String,
+    },
     /// The terminal, a thread or a signal handler was refused.
     #[error("cannot open the console")]
     Console(#[from] std::io::Error),
@@ -65,7 +75,8 @@ impl Failure {
     /// The exit code.
     pub fn status(&self) -> u8 {
         match self {
-            Failure::Read { .. } => status::NOT_FOUND,
+            Failure::Read { .. } | Failure::NoDebian { .. } => status::NOT_FOUND,
+            Failure::Image(_) => status::CANNOT_START,
             Failure::Build { .. } | Failure::Console(_) => status::CANNOT_START,
             Failure::NoImage | Failure::TwoImages { .. } | Failure::LogFilter { .. } | Failure::NoLesson { .. } => status::USAGE,
         }
@@ -85,6 +96,10 @@ impl Failure {
             Failure::Build { source, .. } => build_remedy(source),
             Failure::LogFilter { .. } => Some("examples: --log debug, --log frontend=trace,warn".to_owned()),
             Failure::NoLesson { names, .. } => Some(format!("there are: {}", names.join(", "))),
+            Failure::NoDebian { kernel } => {
+                Some(format!("make it with: unhalted image debian {kernel} (fetches packages by name, once)"))
+            }
+            Failure::Image(e) => e.help().map(|h| h.to_string()),
             Failure::Console(_) => None,
         }
     }

@@ -6,6 +6,7 @@
 mod demo;
 mod devices;
 mod failure;
+mod image;
 mod lesson;
 mod number;
 mod qemu;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::Args),
     /// Run one lesson, or list them
     Lesson(lesson::Args),
+    /// Make guest images: Debian's kernel and an initramfs, by package name
+    Image(image::Args),
     /// List the devices of the machine and where they answer
     Devices(devices::Args),
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
             Some(Command::Demo(args)) => demo::run(&args),
             Some(Command::Run(args)) => run::run(&args),
             Some(Command::Lesson(args)) => lesson::run(&args),
+            Some(Command::Image(args)) => image::run(&args),
             Some(Command::Devices(args)) => devices::run(&args),
         }
     });
