@@ -149,7 +149,7 @@ impl Machine {
         }
         let firmware = self.plan.kind != Kind::Rom;
         for cpu in self.cpus.iter_mut().filter(|_| firmware) {
-            cpu.lapic.set_firmware_state();
+            cpu.set_firmware_state(0xc000_0000);
         }
         start(&mut self.cpus[0], self.plan.entry);
     }
