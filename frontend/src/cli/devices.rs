@@ -18,7 +18,7 @@ pub fn run(_: &Args) -> Result<u8, Failure> {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(["device", "answers at"]);
-    for chip in Chips::new(1 << 30).list() {
+    for chip in Chips::new(1, 1 << 30).list() {
         table.add_row([chip.name.to_owned(), chip.regions.iter().map(span).collect::<Vec<_>>().join(", ")]);
     }
     println!("{table}");

@@ -6,6 +6,7 @@
 mod demo;
 mod devices;
 mod failure;
+mod image;
 mod lesson;
 mod number;
 mod qemu;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::Args),
     /// Run one lesson, or list them
     Lesson(lesson::Args),
+    /// Make guest images: Debian's kernel and an initramfs, by package name
+    Image(image::Args),
     /// List the devices of the machine and where they answer
     Devices(devices::Args),
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
             Some(Command::Demo(args)) => demo::run(&args),
             Some(Command::Run(args)) => run::run(&args),
             Some(Command::Lesson(args)) => lesson::run(&args),
+            Some(Command::Image(args)) => image::run(&args),
             Some(Command::Devices(args)) => devices::run(&args),
         }
     });
@@ -80,7 +84,8 @@ pub fn main() -> ExitCode {
 fn start_log(filter: Option<&str>) -> Result<(), Failure> {
     let variable = std::env::var("RUST_LOG").ok();
     let text = filter.or(variable.as_deref()).unwrap_or("warn");
-    let filter = EnvFilter::try_new(text).map_err(|e| Failure::LogFilter { text: text.to_owned(), why: e.to_string() })?;
+    let filter =
+        EnvFilter::try_new(text).map_err(|e| Failure::LogFilter { text: text.to_owned(), why: e.to_string() })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     Ok(())
 }

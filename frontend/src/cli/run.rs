@@ -2,6 +2,7 @@
 
 use super::{Failure, number, status};
 use crate::console::{Console, Pace};
+use crate::image::debian_cached;
 use crate::load::Kind;
 use crate::pc::{End, Limits, Machine, Setup};
 use crate::report;
@@ -15,8 +16,12 @@ use std::time::Instant;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Kernel or ROM: bzImage, ELF with PVH note, vmlinux, multiboot 1, flat ROM
+    /// Kernel or ROM: bzImage, ELF with PVH note, vmlinux, multiboot 1, flat ROM; or `debian`, the image that
+    /// `unhalted image debian` made
     image: Option<PathBuf>,
+    /// Which kernel of `run debian`
+    #[arg(long, value_name = "KERNEL", default_value = super::image::DEFAULT_KERNEL)]
+    debian: String,
     /// The same as IMAGE
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -63,37 +68,27 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
+  unhalted run debian
   unhalted run vmlinuz --initrd initrd.cpio --append 'console=ttyS0' --smp 2
   unhalted run kernel.mb --limit 5Ginsn --no-summary
   unhalted run -kernel bench.pvh -m 256 -no-reboot -nographic
   unhalted run --rom lesson.bin --log debug";
+
+/// What to start: files, and the command line that goes before the user's.
+struct Guest {
+    path: PathBuf,
+    kind: Option<Kind>,
+    initrd: Option<PathBuf>,
+    append: String,
+}
 
 /// Runs the command.
 ///
 /// # Errors
 /// Files that cannot be read, images that cannot be started.
 pub fn run(args: &Args) -> Result<u8, Failure> {
-    let (path, kind) = image_of(args)?;
-    let image = read("the image", path)?;
-    let initrd = args.initrd.as_deref().map(|p| read("the initrd", p)).transpose()?;
-    let mut machine = Machine::build(&Setup {
-        ram_bytes: args.memory,
-        processors: args.smp,
-        quantum: args.quantum,
-        image: &image,
-        initrd: initrd.as_deref(),
-        append: &args.append.join(" "),
-        unpack: !args.no_unpack,
-        kind,
-        limits: args.limit.iter().fold(Limits::NONE, |a, b| Limits {
-            instructions: a.instructions.min(b.instructions),
-            time: a.time.min(b.time),
-        }),
-        reboot: !args.no_reboot,
-        triple_fault_resets: args.triple_fault_resets,
-    })
-    .map_err(|source| Failure::Build { path: path.to_owned(), source })?;
-    drop((image, initrd));
+    let guest = guest_of(args)?;
+    let mut machine = build(args, &guest)?;
     let mut console = Console::open(args.realtime)?;
     let start = Instant::now();
     let end = machine.run(&mut console);
@@ -106,14 +101,46 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     Ok(status::of(&end))
 }
 
-fn image_of(args: &Args) -> Result<(&Path, Option<Kind>), Failure> {
+fn build(args: &Args, guest: &Guest) -> Result<Machine, Failure> {
+    let image = read("the image", &guest.path)?;
+    let initrd = guest.initrd.as_deref().map(|p| read("the initrd", p)).transpose()?;
+    let words = std::iter::once(&guest.append).chain(&args.append).filter(|w| !w.is_empty());
+    let limits = args.limit.iter().fold(Limits::NONE, |a, b| Limits {
+        instructions: a.instructions.min(b.instructions),
+        time: a.time.min(b.time),
+    });
+    Machine::build(&Setup {
+        ram_bytes: args.memory,
+        processors: args.smp,
+        quantum: args.quantum,
+        image: &image,
+        initrd: initrd.as_deref(),
+        append: &words.cloned().collect::<Vec<_>>().join(" "),
+        unpack: !args.no_unpack,
+        kind: guest.kind,
+        limits,
+        reboot: !args.no_reboot,
+        triple_fault_resets: args.triple_fault_resets,
+    })
+    .map_err(|source| Failure::Build { path: guest.path.clone(), source })
+}
+
+/// What the arguments name: one of IMAGE, --kernel and --rom, or the Debian image of the cache.
+fn guest_of(args: &Args) -> Result<Guest, Failure> {
     let named = [(&args.image, None), (&args.kernel, None), (&args.rom, Some(Kind::Rom))];
-    let mut named = named.into_iter().filter_map(|(path, kind)| path.as_deref().map(|p| (p, kind)));
-    let first = named.next().ok_or(Failure::NoImage)?;
-    match named.next() {
-        Some((b, _)) => Err(Failure::TwoImages { a: first.0.to_owned(), b: b.to_owned() }),
-        None => Ok(first),
+    let mut named = named.into_iter().filter_map(|(path, kind)| path.as_ref().map(|p| (p, kind)));
+    let (path, kind) = named.next().ok_or(Failure::NoImage)?;
+    if let Some((b, _)) = named.next() {
+        return Err(Failure::TwoImages { a: path.clone(), b: b.clone() });
     }
+    if args.image.as_deref() == Some(Path::new("debian")) && !path.exists() {
+        let Some(made) = debian_cached(&args.debian, None) else {
+            return Err(Failure::NoDebian { kernel: args.debian.clone() });
+        };
+        let initrd = args.initrd.clone().or(Some(made.initrd));
+        return Ok(Guest { path: made.kernel, kind, initrd, append: made.append });
+    }
+    Ok(Guest { path: path.clone(), kind, initrd: args.initrd.clone(), append: String::new() })
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Failure> {
@@ -135,7 +162,9 @@ fn explain(machine: &Machine, end: &End) {
             state(machine, *processor);
         }
         End::Missing { processor, missing } => {
-            eprintln!("\nunhalted: vCPU {processor} met an instruction that this program lacks: {missing}");
+            let bytes: Vec<String> = missing.bytes.iter().map(|b| format!("{b:02x}")).collect();
+            eprintln!("\nunhalted: vCPU {processor} met what this program lacks: {}", missing.what);
+            eprintln!(" at rip {:#x}, linear address {:#x}, bytes {}", missing.rip, missing.linear, bytes.join(" "));
             state(machine, *processor);
         }
     }

@@ -5,7 +5,7 @@
 //! next instruction boundary. Time that a chip sees never goes back: with several processors in one window, one that
 //! is behind sees the latest time that any of them has shown to a chip.
 
-use super::chips::{Chips, IOAPIC, PIC};
+use super::chips::{Chips, IOAPIC, PIC, SERIAL};
 use cpu_x86::lapic::Message;
 use emu_core::{AddressMap, Cx, Device, Effect, Gpa, Line, Overlap, Place, Ram, Request, Space, Time};
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub struct Board {
     pub(super) mail: Mail,
     /// Output of the serial port and consoles, not yet taken by the host.
     pub(super) output: Vec<u8>,
+    /// Who gets the input: the chip that wrote last, at first the serial port.
+    console: usize,
 }
 
 impl Board {
@@ -73,6 +75,7 @@ impl Board {
             intr_delivered: false,
             mail: Mail::default(),
             output: Vec::new(),
+            console: SERIAL,
         };
         board.reset(Time::ZERO);
         Ok(board)
@@ -101,6 +104,9 @@ impl Board {
         let answer = call(self.chips.get(n), &mut cx);
         if !self.effects.is_empty() {
             self.settle(n);
+        } else if n == PIC {
+            // Masks and ends of interrupts change INTR without any other effect.
+            self.mail.intr = self.chips.pic.intr();
         }
         self.next_alarm = self.alarms.iter().flatten().min().copied().unwrap_or(Time::NEVER);
         answer
@@ -118,7 +124,10 @@ impl Board {
                         self.mail.messages.extend(Message::from_msi(address, data).map(|m| (FROM_BOARD, m)));
                     }
                     Effect::Wrote(at, bytes) => self.mail.wrote.push((at, bytes)),
-                    Effect::Output(bytes) => self.output.extend(bytes),
+                    Effect::Output(bytes) => {
+                        self.output.extend(bytes);
+                        self.console = from;
+                    }
                     Effect::Request(request) => {
                         self.mail.request.get_or_insert(request);
                     }
@@ -183,10 +192,9 @@ impl Board {
         }
     }
 
-    /// Offers `bytes` to the serial port; says how many it took.
+    /// Offers `bytes` to the serial port or console; says how many it took.
     pub fn input(&mut self, bytes: &[u8], now: Time) -> usize {
-        let console = self.chips.console();
-        self.call(console, now, |d, cx| d.input(bytes, cx)).min(bytes.len())
+        self.call(self.console, now, |d, cx| d.input(bytes, cx)).min(bytes.len())
     }
 
     /// Reads `bytes` bytes at `address`; all ones where nobody answers. An access that only begins in a region is

@@ -4,15 +4,20 @@
 //! are only devices. A chip's number is its place in the list: the controllers come first.
 
 use super::firmware::high_mmio;
-use devices::{DebugExit, IoApic, Keyboard, PciBus, Pic, Pit, Pm, Post, ResetControl, Rtc, Uart, rtc};
+use devices::pci::PciFunction;
+use devices::{
+    Console, DebugExit, FwCfg, IoApic, Keyboard, PciBus, Pic, Pit, Pm, Post, Rng, Rtc, TestDevice, Uart, VirtioPci, rtc,
+};
 use emu_core::{Device, Region};
 
 /// Number of the 8259A pair.
 pub const PIC: usize = 0;
 /// Number of the I/O APIC.
 pub const IOAPIC: usize = 1;
-/// Number of the first of the others: the serial console.
-const CONSOLE: usize = 2;
+/// Number of the first of the others: the serial port.
+pub const SERIAL: usize = 2;
+/// Where the entropy source's bytes come from: the same in every run.
+const SEED: u64 = 0x756e_6861_6c74_6564;
 
 /// A chip in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,30 +38,32 @@ pub struct Chips {
 }
 
 impl Chips {
-    /// The chips of a machine with so much RAM.
-    pub fn new(ram_bytes: u64) -> Chips {
+    /// The chips of a machine with so many processors and so much RAM.
+    pub fn new(processors: u32, ram_bytes: u64) -> Chips {
+        let mut bus = PciBus::new(high_mmio(ram_bytes));
+        for function in
+            [Box::new(VirtioPci::new(Rng::new(SEED))) as Box<dyn PciFunction>, Box::new(VirtioPci::new(Console))]
+        {
+            bus.add(function).expect("an empty bus has room for two");
+        }
         let others: Vec<Box<dyn Device>> = vec![
             Box::new(Uart::com1()),
             Box::new(Pit::default()),
             Box::new(Rtc::new(rtc::DEFAULT_START)),
             Box::new(Keyboard::default()),
             Box::new(Pm::new(true)),
-            Box::new(PciBus::new(high_mmio(ram_bytes))),
-            Box::new(ResetControl::default()),
+            Box::new(bus),
             Box::new(Post::default()),
             Box::new(DebugExit::default()),
+            Box::new(TestDevice::default()),
+            Box::new(FwCfg::new(ram_bytes, processors as u16)),
         ];
         Chips { pic: Pic::default(), ioapic: IoApic::new(0), others }
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        CONSOLE + self.others.len()
-    }
-
-    /// Number of the chip that takes the console's input.
-    pub fn console(&self) -> usize {
-        CONSOLE
+        SERIAL + self.others.len()
     }
 
     /// Chip `n`, below [`Chips::count`].
@@ -64,7 +71,7 @@ impl Chips {
         match n {
             PIC => &mut self.pic,
             IOAPIC => &mut self.ioapic,
-            n => &mut *self.others[n - CONSOLE],
+            n => &mut *self.others[n - SERIAL],
         }
     }
 

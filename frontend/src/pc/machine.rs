@@ -88,7 +88,7 @@ impl Machine {
         }
         let roms: Vec<(Gpa, &[u8])> = plan.roms.iter().map(|(at, b)| (*at, b.as_slice())).collect();
         let ram = Arc::new(Ram::new(setup.ram_bytes, &roms)?);
-        let board = Board::new(ram.clone(), Chips::new(setup.ram_bytes))?;
+        let board = Board::new(ram.clone(), Chips::new(setup.processors, setup.ram_bytes))?;
         let mut machine = Machine {
             board,
             cpus: (0..setup.processors).map(|id| Cpu::new(ram.clone(), id)).collect(),

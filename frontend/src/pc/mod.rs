@@ -11,6 +11,8 @@ mod host;
 mod machine;
 mod run;
 mod seat;
+#[cfg(test)]
+mod tests;
 
 pub use board::{Board, Mail};
 pub use chips::{Chips, Listed};
@@ -20,4 +22,4 @@ pub use machine::{BuildError, Machine, Setup};
 pub use run::{End, Limits};
 
 /// The performance monitoring unit of one processor.
-pub type Pmu = cpu_x86::NoDoors;
+pub type Pmu = pmu_model::Unit;

@@ -128,7 +128,8 @@ impl Machine {
 
     /// Where the window that begins at `start` ends, if nothing happens in it.
     fn window_end(&self, start: u64) -> Result<u64, End> {
-        let retired: u64 = self.cpus.iter().map(|c| c.counts()).map(|c| c.kernel.instructions + c.user.instructions).sum();
+        let retired: u64 =
+            self.cpus.iter().map(|c| c.counts()).map(|c| c.kernel.instructions + c.user.instructions).sum();
         let left = self.limits.instructions.saturating_sub(retired);
         if left == 0 {
             return Err(End::Instructions);
@@ -145,7 +146,7 @@ impl Machine {
 
     /// Everybody is halted: skips to the next event, and says at which tick that is.
     fn skip(&mut self, host: &mut dyn Host, start: u64) -> Result<u64, End> {
-        let timers = self.cpus.iter().filter_map(|c| c.lapic.next_timer()).min();
+        let timers = self.cpus.iter().filter_map(|c| c.next_event()).min();
         let alarm = self.board.next_alarm();
         let interruptible = self.cpus.iter().any(|c| c.flags() & flag::IF != 0);
         if !interruptible {
@@ -175,7 +176,9 @@ impl Machine {
             }
             self.board.horizon = time(*until).min(self.board.next_alarm());
             let mut seat = Seat { board: &mut self.board, pmu: &mut self.pmus[n], apic_id: n as u32 };
-            match self.cpus[n].run(&mut seat, *until) {
+            let exit = self.cpus[n].run(&mut seat, *until);
+            self.tell(n);
+            match exit {
                 Exit::Time => {}
                 Exit::Attention => self.attend(n, until)?,
                 Exit::Halted => self.halt(n, *until),
@@ -189,11 +192,22 @@ impl Machine {
         }
     }
 
+    /// Tells the other processors what `n` did to memory that holds code.
+    fn tell(&mut self, n: usize) {
+        let notes = self.cpus[n].take_notes();
+        if notes.is_empty() {
+            return;
+        }
+        for (_, other) in self.cpus.iter_mut().enumerate().filter(|(m, _)| *m != n) {
+            other.hear(&notes);
+        }
+    }
+
     /// Processor `n` is halted: its clock goes on to its timer or to `until`.
     fn halt(&mut self, n: usize, until: u64) {
         let cpu = &mut self.cpus[n];
         let clock = cpu.counts().clock;
-        let wake = cpu.lapic.next_timer().unwrap_or(u64::MAX).max(clock + 1);
+        let wake = cpu.next_event().unwrap_or(u64::MAX).max(clock + 1);
         self.idle[n] = true;
         if wake < until {
             self.idle[n] = false;

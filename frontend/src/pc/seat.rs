@@ -52,10 +52,10 @@ impl Doors for Seat<'_> {
         self.board.acknowledge_pic()
     }
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
-        self.pmu.pmu_deadline(now, ring)
+        self.pmu.deadline(now, ring)
     }
     fn pmu_settle(&mut self, now: &Counts) -> bool {
-        self.pmu.pmu_settle(now)
+        self.pmu.settle(now)
     }
     fn wants_attention(&self) -> bool {
         self.board.wants_attention()
