@@ -128,7 +128,8 @@ impl Machine {
 
     /// Where the window that begins at `start` ends, if nothing happens in it.
     fn window_end(&self, start: u64) -> Result<u64, End> {
-        let retired: u64 = self.cpus.iter().map(|c| c.counts()).map(|c| c.kernel.instructions + c.user.instructions).sum();
+        let retired: u64 =
+            self.cpus.iter().map(|c| c.counts()).map(|c| c.kernel.instructions + c.user.instructions).sum();
         let left = self.limits.instructions.saturating_sub(retired);
         if left == 0 {
             return Err(End::Instructions);

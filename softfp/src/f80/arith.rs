@@ -96,7 +96,7 @@ pub fn div(a: &Operand, b: &Operand, precision: Precision, env: &mut Env) -> F80
     }
     let less = x.sig < y.sig;
     let (n, d) = (u128::from(x.sig) << (63 + u32::from(less)), u128::from(y.sig));
-    let q = n / d << 64 | below(n % d * 2, d);
+    let q = (n / d) << 64 | below(n % d * 2, d);
     round(negative, x.exp - y.exp - i32::from(less), q, precision, env)
 }
 

@@ -7,12 +7,15 @@
 
 mod arith;
 mod convert;
+mod elementary;
 mod remainder;
+mod wide;
 
 pub use arith::{add, div, mul, sqrt, sub};
 pub use convert::{
     BCD_INDEFINITE, compare, from_bcd, from_i64, load, round_to_integral, to_bcd, to_f32, to_f64, to_integer,
 };
+pub use elementary::{atan2, cos, exp2m1, sin, sin_cos, tan, y_log2, y_log2_plus_1};
 pub use remainder::{Partial, extract, prem, scale};
 
 use crate::format::{Double, Format, Kind, Num, Single, away, jam128, unpack};

@@ -22,7 +22,9 @@ fn machine(bits: u32) -> (Box<Cpu>, Arc<Ram>) {
             cpu.set_segment(s, Segment { selector: 8, base: 0, limit, attr });
         }
     }
+    cpu.regs[..16].fill(0);
     cpu.regs[4] = 0x8000;
+    cpu.tr = Segment::default();
     cpu.rip = 0x1000;
     (cpu, ram)
 }

@@ -12,6 +12,8 @@ mod control;
 mod image;
 mod stack;
 mod transfer;
+#[cfg(test)]
+mod tests;
 mod various;
 
 use super::Meaning;
