@@ -101,8 +101,8 @@ pub fn outcome(lesson: &'static Lesson) -> Result<Outcome, Failure> {
         reboot: false,
         triple_fault_resets: false,
     };
-    let mut machine =
-        Machine::build(&setup).map_err(|source| Failure::Build { path: format!("lesson {}", lesson.name).into(), source })?;
+    let mut machine = Machine::build(&setup)
+        .map_err(|source| Failure::Build { path: format!("lesson {}", lesson.name).into(), source })?;
     let mut host = Quiet::default();
     let start = Instant::now();
     let end = machine.run(&mut host);
