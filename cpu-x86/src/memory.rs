@@ -2,11 +2,11 @@
 
 #![expect(unsafe_code, reason = "guest memory is reached by the host pointers of the software TLB")]
 
+use crate::alu::flag;
 use crate::engine::tlb::{self, Fill};
 use crate::fault::{Done, Stop};
 use crate::paging::Who;
 use crate::state::{Cpu, Seg, Segment, cr0, cr4};
-use crate::alu::flag;
 use emu_core::Gpa;
 
 /// What an access wants to do.
@@ -300,13 +300,18 @@ impl Cpu {
         // SAFETY: the slot lies within the mapping.
         let host = unsafe { self.ram.host().add(offset) };
         let supervisor_write = !who.user && self.cr0 & cr0::WP == 0;
-        let writable = slot.writable
-            && page.dirty
-            && (page.writable || supervisor_write)
-            && self.ram.watchers(offset >> 12) == 0;
+        let writable =
+            slot.writable && page.dirty && (page.writable || supervisor_write) && self.ram.watchers(offset >> 12) == 0;
         if access != Access::Execute && !self.watching_data() {
             let (host, global) = (host as u64, page.global);
-            self.contexts[context].fill(Fill { at, host, page: offset >> 12, writable, global, large: page.shift > 12 });
+            self.contexts[context].fill(Fill {
+                at,
+                host,
+                page: offset >> 12,
+                writable,
+                global,
+                large: page.shift > 12,
+            });
         }
         Ok(Place::Host { host, page: offset >> 12 })
     }

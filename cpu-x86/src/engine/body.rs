@@ -39,6 +39,8 @@ macro_rules! body {
     )* };
 }
 
+pub(super) use body;
+
 /// The value, or a return to the cold path.
 macro_rules! hit {
     ($e:expr) => {
@@ -49,18 +51,20 @@ macro_rules! hit {
     };
 }
 
+pub(super) use hit;
+
 const WIDTHS: [Width; 4] = [Width::B, Width::W, Width::D, Width::Q];
 const fn width(w: usize) -> Width {
     WIDTHS[w]
 }
 
 #[inline(always)]
-unsafe fn reg(cpu: &Cpu, r: u8) -> u64 {
+pub(super) unsafe fn reg(cpu: &Cpu, r: u8) -> u64 {
     // SAFETY: the builder only makes register numbers below `cell::COUNT`.
     unsafe { *cpu.regs.get_unchecked(r as usize) }
 }
 #[inline(always)]
-unsafe fn set(cpu: &mut Cpu, r: u8, v: u64) {
+pub(super) unsafe fn set(cpu: &mut Cpu, r: u8, v: u64) {
     // SAFETY: as in `reg`.
     unsafe { *cpu.regs.get_unchecked_mut(r as usize) = v }
 }
@@ -79,7 +83,7 @@ unsafe fn put<const W: usize>(cpu: &mut Cpu, r: u8, v: u64) {
 }
 /// The effective address: `b` base, `c` index, `imm` displacement.
 #[inline(always)]
-unsafe fn ea<const AM: usize>(cpu: &Cpu, op: *const Op) -> u64 {
+pub(super) unsafe fn ea<const AM: usize>(cpu: &Cpu, op: *const Op) -> u64 {
     // SAFETY: as in `reg`.
     unsafe {
         let o = &*op;
@@ -108,7 +112,7 @@ pub(crate) unsafe fn host<const W: usize, const WRITE: bool>(cpu: &mut Cpu, at: 
     None
 }
 #[inline(always)]
-unsafe fn get_host<const W: usize>(p: *const u8) -> u64 {
+pub(super) unsafe fn get_host<const W: usize>(p: *const u8) -> u64 {
     // SAFETY: `host` gave the address for this width.
     unsafe {
         match W {
@@ -120,7 +124,7 @@ unsafe fn get_host<const W: usize>(p: *const u8) -> u64 {
     }
 }
 #[inline(always)]
-unsafe fn put_host<const W: usize>(p: *mut u8, v: u64) {
+pub(super) unsafe fn put_host<const W: usize>(p: *mut u8, v: u64) {
     // SAFETY: `host` gave the address for this width.
     unsafe {
         match W {
@@ -214,7 +218,11 @@ fn operate<const O: usize, const W: usize, const FL: usize>(cpu: &mut Cpu, a: u6
 
 /// `a O b` into memory at `at`.
 #[inline(always)]
-unsafe fn operate_memory<const O: usize, const W: usize, const FL: usize>(cpu: &mut Cpu, at: u64, b: u64) -> Option<()> {
+unsafe fn operate_memory<const O: usize, const W: usize, const FL: usize>(
+    cpu: &mut Cpu,
+    at: u64,
+    b: u64,
+) -> Option<()> {
     // SAFETY: as in `host`.
     unsafe {
         if !writes(O) {
@@ -675,7 +683,7 @@ fn after_logic<const CC: usize, const W: usize>(r: u64) -> bool {
 
 /// The op that ends every run of handlers.
 #[inline(always)]
-fn leave(cpu: &mut Cpu, op: *const Op, why: Leave) -> *const Op {
+pub(super) fn leave(cpu: &mut Cpu, op: *const Op, why: Leave) -> *const Op {
     cpu.hot.leave = why;
     cpu.hot.left = op;
     super::exit_op()
@@ -897,9 +905,5 @@ body! {
         set(cpu, 4, sp);
         expect_return(&mut cpu.hot, back, links(op, 1));
         jump(cpu, op, to)
-    }
-    /// Leaves the block to run this instruction the general way.
-    General(cpu, op) {
-        leave(cpu, op, Leave::General)
     }
 }

@@ -12,6 +12,7 @@ mod select;
 mod space;
 pub(crate) mod tlb;
 mod translate;
+mod vector;
 
 pub use run::{Exit, Missing};
 pub(crate) use space::{Paging, Spaces};
@@ -162,6 +163,15 @@ handler! {
 }
 
 handler! {
+    /// Runs a vector instruction whose operands were decoded when the block was made, then goes on.
+    fn call_vector(cpu, op) {
+        // SAFETY: as in `threaded`.
+        let next = unsafe { vector_at(&mut *cpu, op) };
+        go!(cpu, next)
+    }
+}
+
+handler! {
     /// Calls the instruction's meaning, then leaves.
     fn call_end(cpu, op) {
         // SAFETY: as in `threaded`.
@@ -192,7 +202,11 @@ pub(crate) fn exit_op() -> *const Op {
 
 /// Handlers for translation.
 fn calls() -> Calls {
-    Calls { plain: call_plain as *const () as u64, end: call_end as *const () as u64 }
+    Calls {
+        plain: call_plain as *const () as u64,
+        end: call_end as *const () as u64,
+        vector: call_vector as *const () as u64,
+    }
 }
 
 /// Runs handlers from `op` until one leaves.
@@ -247,6 +261,27 @@ unsafe fn call(cpu: &mut Cpu, op: *const Op, ends: bool) -> *const Op {
         }
         Ok(()) if ends || cpu.engine.look => Leave::Done,
         Ok(()) => return op.wrapping_add(CALL_SLOTS),
+    };
+    exit_op()
+}
+
+/// Runs the vector instruction that `op` names.
+///
+/// # Safety
+/// `op` was made by the builder, and its block is alive: `imm` of the next slot is the number of its vector.
+#[inline(never)]
+unsafe fn vector_at(cpu: &mut Cpu, op: *const Op) -> *const Op {
+    // SAFETY: vectors live as long as the blocks that name them, and none is made while handlers run.
+    let (head, v) = unsafe { (&*op, &*std::ptr::from_ref(&cpu.engine.blocks.vectors[(*op.add(1)).imm as usize])) };
+    cpu.set_position(cpu.regs[cell::PAGE].wrapping_add(head.imm as i64 as u64), u64::from(head.d));
+    cpu.hot.left = op;
+    cpu.hot.leave = match v.run(cpu) {
+        Ok(()) if !cpu.engine.look => return op.wrapping_add(2),
+        Ok(()) => Leave::Done,
+        Err(stop) => {
+            cpu.engine.stop = Some(stop);
+            Leave::Stopped
+        }
     };
     exit_op()
 }

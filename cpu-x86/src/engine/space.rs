@@ -211,7 +211,6 @@ impl Cpu {
 
     /// Puts the right TLB context and code generation in force for the current privilege, flags and `mode`.
     pub(super) fn select(&mut self, mode: u8) {
-        let mode = mode & !8;
         let code = self.code();
         if code.mode != mode || code.generation == 0 {
             let generation = self.new_generation();
