@@ -26,6 +26,7 @@ pub(crate) use hot::Hot;
 use hot::{JUMPS, Jump, Leave, RETURNS, Return};
 use iced_x86::Instruction;
 use op::{Blocks, Handler, Op, UNLINKED};
+use space::Refill;
 use translate::Calls;
 
 /// The engine's state apart from [`Hot`].
@@ -138,19 +139,32 @@ handler! {
 }
 
 handler! {
-    /// A memory operand missed the TLB: fills it and tries again, or leaves to do the instruction the general way.
+    /// A body took its cold path: it left, or a memory operand missed the TLB, which is filled to try again; where that
+    /// cannot be, the page fault is raised or the instruction is done the general way.
     #[cold]
     #[inline(never)]
     fn missed(cpu, op) {
         // SAFETY: `cpu` is the exclusive reference `drive` was given.
         let c = unsafe { &mut *cpu };
-        if !c.refill(c.hot.miss_at, c.hot.miss_write) {
-            c.hot.leave = Leave::General;
-            c.hot.left = op;
-            go!(cpu, exit_op())
+        if c.hot.leave == Leave::None {
+            match c.refill(c.hot.miss_at, c.hot.miss_write) {
+                Refill::Done => go!(cpu, op),
+                // SAFETY: the op that missed.
+                Refill::Fault(stop) if unsafe { (*op).h } != pair_of_pushes() => {
+                    c.hot.leave = Leave::Stopped;
+                    c.engine.stop = Some(stop);
+                }
+                _ => c.hot.leave = Leave::General,
+            }
         }
-        go!(cpu, op)
+        c.hot.left = op;
+        go!(cpu, exit_op())
     }
+}
+
+/// The handler of two pushes at once, whose fault may be at either address.
+fn pair_of_pushes() -> u64 {
+    select::push2().unwrap_or(0)
 }
 
 handler! {

@@ -226,19 +226,12 @@ impl Cpu {
             let mode = self.mode();
             self.select(mode.0);
             let at = self.code_address(self.rip);
-            let block = match self.reach(at, mode) {
-                Ok(Reach::Block(block)) => block,
-                Ok(Reach::Short) if self.left() == 0 => return Ok(()),
-                Ok(Reach::Short) => {
-                    self.general()?;
-                    if self.must_look() {
-                        return Ok(());
-                    }
-                    continue;
+            let Some(block) = self.enter_cached(at, mode)? else {
+                if self.must_look() {
+                    return Ok(());
                 }
-                Err(stop) => return self.stopped(stop),
+                continue;
             };
-            self.regs[cell::PAGE] = at & !0xfff;
             // SAFETY: `reach` gave a live block and paid for it; `select` prepared `hot`.
             unsafe { drive(self, Block::ops(block)) };
             if !self.leave(mode)? {

@@ -121,7 +121,7 @@ body! {
     /// xmm = [m], 16 bytes; `AL`: aligned
     VLoad<AL, AM>(cpu, op) {
         let at = ea::<AM>(cpu, op);
-        if AL == 1 && at & 15 != 0 { return leave(cpu, op, Leave::General) }
+        if AL == 1 && at & 15 != 0 { return leave(cpu, Leave::General) }
         let p = hit!(host::<4, false>(cpu, at));
         let v = p.cast::<u128>().read_unaligned();
         vec(cpu, (*op).a).cast::<u128>().write(v);
@@ -130,7 +130,7 @@ body! {
     /// [m] = xmm, 16 bytes
     VStore<AL, AM>(cpu, op) {
         let at = ea::<AM>(cpu, op);
-        if AL == 1 && at & 15 != 0 { return leave(cpu, op, Leave::General) }
+        if AL == 1 && at & 15 != 0 { return leave(cpu, Leave::General) }
         let p = hit!(host::<4, true>(cpu, at));
         let v = vec(cpu, (*op).a).cast::<u128>().read();
         p.cast::<u128>().write_unaligned(v);
@@ -169,7 +169,7 @@ body! {
     }
     VBitRm<O>(cpu, op) {
         let at = ea::<5>(cpu, op);
-        if at & 15 != 0 { return leave(cpu, op, Leave::General) }
+        if at & 15 != 0 { return leave(cpu, Leave::General) }
         let p = hit!(host::<4, false>(cpu, at));
         let b = p.cast::<u128>().read_unaligned();
         let a = vec(cpu, (*op).a).cast::<u128>();
@@ -184,7 +184,7 @@ body! {
     }
     VSumRm<S, W>(cpu, op) {
         let at = ea::<5>(cpu, op);
-        if at & 15 != 0 { return leave(cpu, op, Leave::General) }
+        if at & 15 != 0 { return leave(cpu, Leave::General) }
         let p = hit!(host::<4, false>(cpu, at));
         let b = p.cast::<u128>().read_unaligned();
         let a = vec(cpu, (*op).a).cast::<u128>();
@@ -197,7 +197,7 @@ body! {
         let p = vec(cpu, (*op).a);
         match scalar::<O, W>(get_host::<W>(p), b) {
             Some(r) if quiet(cpu) => put_host::<W>(p, r),
-            _ => return leave(cpu, op, Leave::General),
+            _ => return leave(cpu, Leave::General),
         }
         op.add(1)
     }
@@ -208,7 +208,7 @@ body! {
         let p = vec(cpu, (*op).a);
         match scalar::<O, W>(get_host::<W>(p), b) {
             Some(r) if quiet(cpu) => put_host::<W>(p, r),
-            _ => return leave(cpu, op, Leave::General),
+            _ => return leave(cpu, Leave::General),
         }
         op.add(1)
     }
@@ -222,7 +222,7 @@ body! {
                 put_host::<3>(a, l);
                 put_host::<3>(a.add(8), h);
             }
-            _ => return leave(cpu, op, Leave::General),
+            _ => return leave(cpu, Leave::General),
         }
         op.add(1)
     }
@@ -238,7 +238,7 @@ body! {
     FpFromInt<W>(cpu, op) {
         let v = reg(cpu, (*op).b);
         let v = if W == 3 { v as i64 } else { i64::from(v as u32 as i32) };
-        if W == 3 && v.unsigned_abs() >> 53 != 0 { return leave(cpu, op, Leave::General) }
+        if W == 3 && v.unsigned_abs() >> 53 != 0 { return leave(cpu, Leave::General) }
         put_host::<3>(vec(cpu, (*op).a), (v as f64_host).to_bits());
         op.add(1)
     }
