@@ -16,7 +16,7 @@ use machine::{AT, DATA, Machine, STACK, State, TARGET};
 use std::sync::Arc;
 
 const SEED: u64 = 0x1234_2222;
-const ENCODINGS: usize = 32;
+const ENCODINGS: usize = 24;
 const STATES: usize = 16;
 
 /// What is compared: Jcc, SETcc, CMOVcc, and these.

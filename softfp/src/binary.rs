@@ -8,11 +8,11 @@
 #![allow(missing_docs, reason = "the operations are named as in IEEE 754; the module describes what they share")]
 
 use crate::format::{Double, Format, Half, Single};
-use crate::{Env, Rounding, arith, convert};
+use crate::{Env, Rounding, arith, convert, flag};
 use std::cmp::Ordering;
 
 macro_rules! format {
-    ($(#[$doc:meta])* $name:ident, $format:ident, $bits:ident, $host:ident, $to_other:ident, $other:ident, $other_bits:ident) => {
+    ($(#[$doc:meta])* $name:ident, $format:ident, $bits:ident, $host:ident, $to_other:ident, $other:ident, $other_bits:ident, $other_host:ident) => {
         $(#[$doc])*
         pub mod $name {
             use super::*;
@@ -23,8 +23,14 @@ macro_rules! format {
 
             /// Is the exponent field of `a` in `least`..=TOP - 1?
             #[inline(always)]
-            const fn normal(a: $bits, least: $bits) -> bool {
+            pub(super) const fn normal(a: $bits, least: $bits) -> bool {
                 (a << 1).wrapping_sub(least * ONE) < ((F::TOP as $bits) - least) * ONE
+            }
+
+            /// Is `a` normal and below 2^`bits` in magnitude?
+            #[inline(always)]
+            const fn truncates(a: $bits, bits: $bits) -> bool {
+                (a << 1).wrapping_sub(ONE) < ((F::BIAS as $bits) + bits - 1) * ONE
             }
 
             #[inline(always)]
@@ -150,16 +156,25 @@ macro_rules! format {
             /// The lesser; `b` when either is a NaN or both are zeros. IE on any NaN.
             #[inline]
             pub fn min(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                if normal(a, 1) & normal(b, 1) {
+                    return if host(a) < host(b) { a } else { b };
+                }
                 convert::extreme::<F>(a.into(), b.into(), Ordering::Less, env) as $bits
             }
             /// The greater; `b` when either is a NaN or both are zeros. IE on any NaN.
             #[inline]
             pub fn max(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                if normal(a, 1) & normal(b, 1) {
+                    return if host(a) > host(b) { a } else { b };
+                }
                 convert::extreme::<F>(a.into(), b.into(), Ordering::Greater, env) as $bits
             }
             /// `None`: unordered. IE on a signaling NaN, and on any NaN when `signaling`.
             #[inline]
             pub fn compare(a: $bits, b: $bits, signaling: bool, env: &mut Env) -> Option<Ordering> {
+                if normal(a, 1) & normal(b, 1) {
+                    return host(a).partial_cmp(&host(b));
+                }
                 convert::compare::<F>(a.into(), b.into(), signaling, env)
             }
             /// Rounds to an integral value; PE unless `quiet_inexact`. DE is never raised.
@@ -171,11 +186,21 @@ macro_rules! format {
             /// 8000_0000h and IE when it does not fit.
             #[inline]
             pub fn to_i32(a: $bits, rounding: Rounding, env: &mut Env) -> i32 {
+                if rounding == Rounding::Zero && truncates(a, 31) {
+                    let v = host(a) as i32;
+                    env.flags |= if v as $host == host(a) { 0 } else { flag::PE };
+                    return v;
+                }
                 convert::to_signed::<F>(a.into(), 32, rounding, env) as i32
             }
             /// 8000_0000_0000_0000h and IE when it does not fit.
             #[inline]
             pub fn to_i64(a: $bits, rounding: Rounding, env: &mut Env) -> i64 {
+                if rounding == Rounding::Zero && truncates(a, 63) {
+                    let v = host(a) as i64;
+                    env.flags |= if v as $host == host(a) { 0 } else { flag::PE };
+                    return v;
+                }
                 convert::to_signed::<F>(a.into(), 64, rounding, env)
             }
             /// All ones and IE when it does not fit.
@@ -190,10 +215,16 @@ macro_rules! format {
             }
             #[inline]
             pub fn from_i32(v: i32, env: &mut Env) -> $bits {
+                if env.is_quick() {
+                    return (v as $host).to_bits();
+                }
                 convert::from_integer::<F>(v < 0, v.unsigned_abs().into(), env) as $bits
             }
             #[inline]
             pub fn from_i64(v: i64, env: &mut Env) -> $bits {
+                if env.is_quick() {
+                    return (v as $host).to_bits();
+                }
                 convert::from_integer::<F>(v < 0, v.unsigned_abs(), env) as $bits
             }
             #[inline]
@@ -208,6 +239,11 @@ macro_rules! format {
             /// To the other of single and double precision.
             #[inline]
             pub fn $to_other(a: $bits, env: &mut Env) -> $other_bits {
+                let r = (host(a) as $other_host).to_bits();
+                let exact = F::P < $other::P;
+                if (exact || env.is_quick()) && normal(a, 1) && super::$other_host::normal(r, 2) {
+                    return r;
+                }
                 convert::convert::<F, $other>(a.into(), env) as $other_bits
             }
             /// To half precision; obeys DAZ, not FTZ.
@@ -221,11 +257,11 @@ macro_rules! format {
 
 format! {
     /// Single precision.
-    f32, Single, u32, f32, to_f64, Double, u64
+    f32, Single, u32, f32, to_f64, Double, u64, f64
 }
 format! {
     /// Double precision.
-    f64, Double, u64, f64, to_f32, Single, u32
+    f64, Double, u64, f64, to_f32, Single, u32, f32
 }
 
 /// Half precision: conversions.

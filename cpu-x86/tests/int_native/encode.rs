@@ -197,6 +197,9 @@ fn set_immediate(i: &mut Instruction, n: u32, k: OpKind, kind: OpCodeOperandKind
 fn memory(i: &mut Instruction, n: u32, form: Form, random: &mut Random) {
     let narrow = form.narrow;
     i.set_op_kind(n, OpKind::Memory);
+    if form.bits == 32 && i.mnemonic() == Mnemonic::Lea && random.one_in(2) {
+        return sixteen(i, random);
+    }
     let (bytes, wide) = if narrow { (4, 4) } else { (8, 8) };
     i.set_memory_displ_size(wide);
     if random.one_in(8) {
@@ -222,6 +225,17 @@ fn memory(i: &mut Instruction, n: u32, form: Form, random: &mut Random) {
         i.set_memory_index(index);
         i.set_memory_index_scale(1 << random.below(4));
     }
+}
+
+/// A 16-bit addressing form: for LEA only, which reads nothing.
+fn sixteen(i: &mut Instruction, random: &mut Random) {
+    use Register::{BP, BX, DI, None, SI};
+    let forms = [(BX, SI), (BX, DI), (BP, SI), (BP, DI), (SI, None), (DI, None), (BP, None), (BX, None), (None, None)];
+    let (base, index) = forms[random.below(9) as usize];
+    i.set_memory_base(base);
+    i.set_memory_index(index);
+    i.set_memory_displ_size(2);
+    i.set_memory_displacement64(random.next() & 0xffff);
 }
 
 /// A state in which `i` touches nothing but the windows.

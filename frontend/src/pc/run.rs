@@ -178,6 +178,7 @@ impl Machine {
             let mut seat = Seat { board: &mut self.board, pmu: &mut self.pmus[n], apic_id: n as u32 };
             let exit = self.cpus[n].run(&mut seat, *until);
             self.tell(n);
+            self.idle[n] = false;
             match exit {
                 Exit::Time => {}
                 Exit::Attention => self.attend(n, until)?,
@@ -267,10 +268,7 @@ impl Machine {
             self.idle[n] = false;
             let cpu = &mut self.cpus[n];
             match m.mode {
-                Delivery::Init => {
-                    cpu.lapic.reset();
-                    cpu.raise_init();
-                }
+                Delivery::Init => cpu.raise_init(),
                 Delivery::StartUp => cpu.raise_sipi(m.vector),
                 Delivery::Nmi => cpu.raise_nmi(),
                 mode => cpu.lapic.receive(mode, m.vector, m.level),

@@ -50,14 +50,20 @@ pub(super) fn scan(cpu: &mut Cpu, at: u64, bytes: usize, v: u64, each: usize, eq
     plain(cpu, at, Access::Read)?.with(|x| {
         let x = x.get(..bytes)?;
         let found = if each == 1 {
-            let v = v as u8;
-            if equal { x.iter().position(|e| *e != v) } else { x.iter().position(|e| *e == v) }
+            byte(x, v as u8, equal)
         } else {
             x.chunks_exact(each).position(|e| (element(e) == v) != equal)
         };
         let last = found.unwrap_or(bytes / each - 1);
         Some(Compared { elements: last + 1, a: v, b: element(&x[last * each..(last + 1) * each]) })
     })
+}
+
+/// Where the first byte is that is not `v` (`equal`), or is: blocks without one are passed whole.
+fn byte(x: &[u8], v: u8, equal: bool) -> Option<usize> {
+    let blocks = x.chunks_exact(64).take_while(|block| !block.iter().fold(false, |any, e| any | ((*e == v) != equal)));
+    let skip = 64 * blocks.count();
+    x.get(skip..)?.iter().position(|e| (*e == v) != equal).map(|n| n + skip)
 }
 
 /// The first pair of elements that ends a comparison, or the last pair. Both runs are of equal, whole, positive length.

@@ -263,7 +263,7 @@ impl Operation {
         let n = if in_page + bytes > 4096 {
             0
         } else if self.backward() {
-            n.min(in_page / bytes + 1).min(offset / bytes + 1)
+            n.min(in_page / bytes + 1).min((offset / bytes).saturating_add(1))
         } else {
             n.min((4096 - in_page) / bytes).min(((self.mask - offset) / bytes).saturating_add(1))
         };

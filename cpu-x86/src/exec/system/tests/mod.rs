@@ -4,6 +4,7 @@ mod control;
 mod debug;
 mod far;
 mod flags;
+mod guest;
 mod long;
 mod property;
 mod protected;
