@@ -2,11 +2,12 @@
 //!
 //! Source: SDM vol. 3A, 2.5 (control registers), 4.1.2 (paging modes), 4.10.1 (PCIDs), 10.8.5 (IA-32e mode).
 
-use crate::fault::{Done, Stop};
 use crate::engine::Paging;
+use crate::fault::{Done, Stop};
 use crate::paging::MAXPHYADDR;
 use crate::segment::kind;
 use crate::state::{Cpu, Seg, Segment};
+use emu_core::Gpa;
 
 /// Bits of CR0.
 pub(crate) mod cr0 {
@@ -46,8 +47,8 @@ pub(crate) mod cr4 {
     pub const OSXSAVE: u64 = 1 << 18;
     pub const SMEP: u64 = 1 << 20;
     pub const SMAP: u64 = 1 << 21;
-    /// All that CPUID offers here.
-    pub const ALL: u64 = 0x1ff | OSFXSR | OSXMMEXCPT | UMIP | FSGSBASE | PCIDE | OSXSAVE | SMEP | SMAP | OSFXSR;
+    /// All that CPUID offers here: no LA57, VMXE, SMXE, PKE or CET.
+    pub const ALL: u64 = 0x1ff | OSFXSR | OSXMMEXCPT | UMIP | FSGSBASE | PCIDE | OSXSAVE | SMEP | SMAP;
     /// Those that change what an address means.
     pub const PAGING: u64 = PSE | PAE | PGE | PCIDE | SMEP | SMAP;
 }
@@ -115,7 +116,7 @@ impl Cpu {
             lma = 0;
         }
         if lma == 0 && new & cr0::PG != 0 && changed & (cr0::PG | cr0::CD | cr0::NW) != 0 {
-            self.check_pdptes(new, self.cr3, self.cr4)?;
+            self.pdpte = self.pdptes(new, self.cr3, self.cr4)?;
         }
         self.cr0 = new;
         self.efer = self.efer & !efer::LMA | lma;
@@ -134,7 +135,7 @@ impl Cpu {
                 return Err(Stop::gp(0));
             }
         } else {
-            self.check_pdptes(self.cr0, v, self.cr4)?;
+            self.pdpte = self.pdptes(self.cr0, v, self.cr4)?;
         }
         self.cr3 = v;
         self.on_paging_change(Paging::Cr3 { keep });
@@ -149,7 +150,7 @@ impl Cpu {
             return Err(Stop::gp(0));
         }
         if !self.long_mode() && changed & (cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP) != 0 {
-            self.check_pdptes(self.cr0, self.cr3, v)?;
+            self.pdpte = self.pdptes(self.cr0, self.cr3, v)?;
         }
         self.cr4 = v;
         if (old ^ v) & cr4::PAGING != 0 {
@@ -158,21 +159,35 @@ impl Cpu {
         Ok(())
     }
 
-    /// With PAE paging in use, do the four entries at `cr3` have no reserved bit set? Source: SDM vol. 3A, 4.4.1.
+    /// The four PDPTE registers as they are to be loaded from `cr3` with PAE paging outside IA-32e mode; as they are
+    /// when other paging is (or none). Source: SDM vol. 3A, 4.4.1.
     ///
-    /// Differs: entries are not kept in registers; the page walk reads them from memory.
-    fn check_pdptes(&self, control0: u64, cr3: u64, control4: u64) -> Done {
+    /// # Errors
+    /// #GP(0): a present entry has a reserved bit set.
+    fn pdptes(&self, control0: u64, cr3: u64, control4: u64) -> Result<[u64; 4], Stop> {
+        let mut entries = self.pdpte;
         if control0 & cr0::PG == 0 || control4 & cr4::PAE == 0 {
-            return Ok(());
+            return Ok(entries);
         }
         let reserved = !0 << MAXPHYADDR | 0x1e6;
-        for n in 0..4 {
-            let at = emu_core::Gpa((cr3 & 0xffff_ffe0) + 8 * n);
-            let entry = self.ram.read_u64(at).unwrap_or(u64::MAX);
-            if entry & 1 != 0 && entry & reserved != 0 {
+        for (n, entry) in entries.iter_mut().enumerate() {
+            let at = Gpa((cr3 & 0xffff_ffe0) + 8 * n as u64);
+            *entry = self.ram.read_u64(at).unwrap_or(u64::MAX);
+            if *entry & 1 != 0 && *entry & reserved != 0 {
                 return Err(Stop::gp(0));
             }
         }
+        Ok(entries)
+    }
+
+    /// Loads CR3 in a task switch.
+    ///
+    /// # Errors
+    /// #TS(`error`): PAE paging is in use and its entries are bad. Source: SDM vol. 3A, 4.4.1.
+    pub(crate) fn switch_cr3(&mut self, cr3: u64, error: u32) -> Done {
+        self.pdpte = self.pdptes(self.cr0, cr3, self.cr4).map_err(|_| Stop::ts(error))?;
+        self.cr3 = cr3;
+        self.on_paging_change(Paging::Cr3 { keep: false });
         Ok(())
     }
 

@@ -8,9 +8,8 @@
 //! Differs: IA32_DEBUGCTL.BTF does not turn single stepping into stepping on branches.
 
 use crate::alu::flag;
-use crate::control::cr4;
 use crate::fault::{Exception, Stop, vector};
-use crate::state::{Cpu, shadow};
+use crate::state::{Cpu, cr4, shadow};
 
 /// Bits of DR6.
 pub(crate) mod dr6 {
@@ -67,11 +66,6 @@ impl Cpu {
             }
         }
         bits
-    }
-
-    /// Is an instruction breakpoint enabled?
-    pub(crate) fn fetch_armed(&self) -> bool {
-        self.debug_active() && (0..4).any(|n| self.breakpoint(n).is_some_and(|(on, _)| on == on::EXECUTE))
     }
 
     /// Is a data breakpoint enabled?

@@ -1,18 +1,16 @@
 //! Interrupts and exceptions: from an event to the first instruction of its handler.
 //!
 //! [`Cpu::raise`] delivers what an instruction raised and never fails: it escalates to #DF and, at worst, shuts the
-//! processor down. [`Cpu::service`] takes, at an instruction boundary, what waits there. Everything is checked before
-//! anything is stored. Source: SDM vol. 3A, ch. 6 (and 6.14 for 64-bit mode), 20.2 and 20.3 (virtual-8086 mode); vol. 2,
+//! processor down. `boundary` takes what waits at an instruction boundary. Everything is checked before anything is stored. Source: SDM vol. 3A, ch. 6 (and 6.14 for 64-bit mode), 20.2 and 20.3 (virtual-8086 mode); vol. 2,
 //! INT n (the operation section, which has every error code).
 
 use crate::alu::flag;
-use crate::control::cr4;
 use crate::debug::{dr6, dr7};
 use crate::fault::{Done, Exception, Stop, vector};
 use crate::memory::canonical;
 use crate::segment::{Descriptor, code, is_null, kind, null_segment, v86_segment};
 use crate::stack::Stack;
-use crate::state::{Activity, Cpu, Seg, Segment, shadow};
+use crate::state::{Activity, Cpu, Seg, Segment};
 
 /// Flags that delivery through a gate clears.
 const CLEARED: u64 = flag::TF | flag::NT | flag::RF | flag::VM;
@@ -86,6 +84,9 @@ impl Cpu {
     /// Delivers exception `e`, raised by the instruction at `rip`, with all that follows from failing to.
     pub(crate) fn raise(&mut self, e: Exception) {
         tracing::trace!(vector = e.vector, error = e.error, cr2 = e.cr2, rip = self.rip, "exception");
+        // What the instruction met before it faulted is met again when it is restarted.
+        self.pending_debug &= dr6::BT;
+        self.inhibit = 0;
         self.note(&e);
         self.deliver_or_shut_down(Event::exception(e, self.rip), class(e.vector));
     }
@@ -99,6 +100,12 @@ impl Cpu {
             self.dr[7] &= !dr7::GD;
             self.msr.debugctl &= !2;
         }
+    }
+
+    /// Delivers an external interrupt or NMI at the boundary before `rip`, with all that follows from failing to.
+    pub(crate) fn deliver_external(&mut self, vector: u8) {
+        let event = Event { vector, error: None, software: false, back: self.rip, resume: false };
+        self.deliver_or_shut_down(event, Class::Benign);
     }
 
     fn deliver_or_shut_down(&mut self, first: Event, first_class: Class) {
@@ -168,12 +175,13 @@ impl Cpu {
     /// INT n in virtual-8086 mode redirected by the VME bitmap to the program's own vector table: with IOPL below 3 the
     /// program sees VIF as its IF. Source: SDM vol. 3A, 20.3.3, methods 5 and 6.
     pub(crate) fn deliver_redirected(&mut self, event: &Event) -> Done {
-        let virtual_if = self.iopl() < 3;
+        let (virtual_if, stepping) = (self.iopl() < 3, self.system_flags & flag::TF != 0);
         let mut flags = self.flags();
         if virtual_if {
             flags = flags & !flag::IF | flag::IOPL | (flags & flag::VIF) >> 10;
         }
         self.deliver_vector_table(event, 0, flags)?;
+        self.no_step = stepping;
         let cleared = if virtual_if { flag::VIF } else { flag::IF };
         self.set_flags(self.flags() & !(cleared | flag::TF | flag::NT | flag::RF));
         Ok(())
@@ -318,8 +326,9 @@ impl Cpu {
     /// What delivery raises, with EXT clear.
     pub(crate) fn software_interrupt(&mut self, vector: u8) -> Done {
         let event = Event { vector, error: None, software: true, back: self.next_rip, resume: false };
+        let stepping = self.system_flags & flag::TF != 0;
         self.deliver(&event)?;
-        self.no_step = true;
+        self.no_step = stepping;
         Ok(())
     }
 
@@ -330,129 +339,10 @@ impl Cpu {
     pub(crate) fn ice_breakpoint(&mut self) -> Done {
         let e = Exception::plain(vector::DB);
         let event = Event { back: self.next_rip, ..Event::exception(e, 0) };
+        let stepping = self.system_flags & flag::TF != 0;
         self.deliver(&event)?;
         self.note(&e);
-        self.no_step = true;
+        self.no_step = stepping;
         Ok(())
-    }
-}
-
-impl Cpu {
-    /// At an instruction boundary (`rip` is the next instruction): takes at most one of what waits, in the SDM's order,
-    /// and says whether it did. Also ages the shadow of STI and MOV SS: see [`Cpu::stepwise`] for what the engine does
-    /// while it lasts. Source: SDM vol. 3A, table 6-2; 6.8.1 to 6.8.3; 9.4.3 (INIT and start-up).
-    pub(crate) fn service(&mut self) -> bool {
-        let startup = self.sipi.take();
-        if std::mem::take(&mut self.init_pending) {
-            self.init();
-            return true;
-        }
-        if self.activity == Activity::WaitForSipi {
-            if let Some(vector) = startup {
-                self.sipi(vector);
-            }
-            return startup.is_some();
-        }
-        let inhibit = std::mem::take(&mut self.inhibit);
-        self.shadow = if self.activity == Activity::Active { inhibit } else { 0 };
-        if self.shadow & shadow::MOV_SS == 0 && (self.take_debug_traps() || self.take_nmi()) {
-            return true;
-        }
-        self.shadow == 0 && self.activity != Activity::Shutdown && self.take_interrupt()
-    }
-
-    /// Must the engine run just one instruction and then call [`Cpu::after_step`] (which also ends RF) and
-    /// [`Cpu::service`]?
-    pub(crate) fn stepwise(&self) -> bool {
-        self.system_flags & (flag::TF | flag::RF) != 0 || self.shadow | self.inhibit != 0 || self.fetch_armed()
-    }
-
-    /// Would [`Cpu::service`] find something, were nothing held off by IF, NMI blocking or a shadow?
-    pub(crate) fn wants_service(&self) -> bool {
-        let waiting = self.init_pending || self.nmi_pending || self.intr_line || self.pending_debug != 0;
-        waiting || self.inhibit != 0 || self.sipi.is_some() || self.lapic.pending().is_some()
-    }
-
-    fn take_debug_traps(&mut self) -> bool {
-        let bits = std::mem::take(&mut self.pending_debug);
-        if bits == 0 || self.activity == Activity::Shutdown {
-            return false;
-        }
-        self.report_debug(bits);
-        self.raise(Exception::plain(vector::DB));
-        true
-    }
-
-    fn take_nmi(&mut self) -> bool {
-        if !self.nmi_pending || self.nmi_blocked {
-            return false;
-        }
-        self.nmi_pending = false;
-        self.nmi_blocked = true;
-        self.deliver_external(vector::NMI);
-        true
-    }
-
-    fn take_interrupt(&mut self) -> bool {
-        if self.system_flags & flag::IF == 0 {
-            return false;
-        }
-        let vector = if self.lapic.pending().is_some() {
-            self.lapic.acknowledge()
-        } else if self.lapic.accepts_extint() {
-            self.lapic.signals.extint = false;
-            self.with_doors(|doors, _| doors.acknowledge_pic())
-        } else {
-            return false;
-        };
-        self.deliver_external(vector);
-        true
-    }
-
-    fn deliver_external(&mut self, vector: u8) {
-        let event = Event { vector, error: None, software: false, back: self.rip, resume: false };
-        self.deliver_or_shut_down(event, Class::Benign);
-    }
-
-    /// Sets the level of the INTR line, as the 8259A pair drives it.
-    pub fn set_intr(&mut self, high: bool) {
-        self.intr_line = high;
-        self.lapic.set_lint0(high);
-    }
-
-    /// An NMI arrives; one is remembered while they are blocked.
-    pub fn raise_nmi(&mut self) {
-        self.nmi_pending = true;
-    }
-
-    /// An INIT signal arrives; taken at the next boundary.
-    pub fn raise_init(&mut self) {
-        self.init_pending = true;
-    }
-
-    /// A start-up IPI arrives; taken at the next boundary, if the processor then waits for one.
-    pub fn raise_sipi(&mut self, vector: u8) {
-        self.sipi = Some(vector);
-    }
-
-    /// With CR4.VME or CR4.PVI: is a virtual interrupt pending, so that enabling VIF raises #GP?
-    pub(crate) fn virtual_interrupts(&self) -> bool {
-        self.cr4 & if self.v86() { cr4::VME } else { cr4::PVI } != 0
-    }
-
-    /// Sets DR6 for the debug exception about to be delivered: B0 to B3 anew, the others are only ever added.
-    pub(crate) fn report_debug(&mut self, bits: u64) {
-        self.dr[6] = self.dr[6] & !dr6::HITS | bits | crate::reset::DR6;
-    }
-}
-
-impl Cpu {
-    /// CR8: the task priority class.
-    pub(crate) fn task_priority(&self) -> u64 {
-        u64::from(self.lapic.tpr() >> 4)
-    }
-    pub(crate) fn set_task_priority(&mut self, class: u64) {
-        self.lapic.set_tpr((class as u8 & 15) << 4);
-        self.engine.look = true;
     }
 }

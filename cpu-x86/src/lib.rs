@@ -4,6 +4,7 @@
 //! counters or boards: both are behind the [`Doors`] it is given for the length of a run.
 
 pub mod alu;
+mod boundary;
 mod control;
 mod debug;
 mod deliver;

@@ -85,7 +85,9 @@ impl Cpu {
     /// # Errors
     /// #PF.
     pub fn load_bytes(&mut self, at: u64, to: &mut [u8]) -> Done {
-        self.load_as(at, to, self.who())
+        self.load_as(at, to, self.who())?;
+        self.watch(at, to.len(), false);
+        Ok(())
     }
 
     /// Stores any number of bytes.
@@ -93,7 +95,9 @@ impl Cpu {
     /// # Errors
     /// #PF; then nothing was written.
     pub fn store_bytes(&mut self, at: u64, from: &[u8]) -> Done {
-        self.store_as(at, from, self.who())
+        self.store_as(at, from, self.who())?;
+        self.watch(at, from.len(), true);
+        Ok(())
     }
 
     /// Would `access` to `bytes` at linear address `at` fault? Sets accessed and dirty bits as the access would.
@@ -140,9 +144,16 @@ impl Cpu {
         let bytes = 4096 - (at & 0xfff) as usize;
         Ok(match here {
             Place::Host { page, .. } if access == Access::Write && self.ram.watchers(page) != 0 => None,
-            Place::Host { host, .. } => Some(HostRun { host, bytes }),
+            Place::Host { host, .. } if !self.watching_data() => Some(HostRun { host, bytes }),
             _ => None,
         })
+    }
+
+    /// Notes the data breakpoints that an access met.
+    fn watch(&mut self, at: u64, bytes: usize, write: bool) {
+        if self.watching_data() {
+            self.pending_debug |= self.data_breakpoint(at, bytes as u64, write);
+        }
     }
 
     /// Are there data breakpoints, so that no access may take the short way?
@@ -150,9 +161,10 @@ impl Cpu {
         self.data_armed()
     }
 
-    /// Linear addresses wrap at 4 GiB outside 64-bit mode.
+    /// Linear addresses wrap at 4 GiB outside IA-32e mode. In compatibility mode `linear` has cut them, but tables, task
+    /// state and the stacks of 64-bit handlers lie above.
     fn wrap(&self, at: u64) -> u64 {
-        if self.is_64bit() { at } else { at & 0xffff_ffff }
+        if self.long_mode() { at } else { at & 0xffff_ffff }
     }
 
     fn load_as(&mut self, at: u64, to: &mut [u8], who: Who) -> Done {

@@ -201,6 +201,8 @@ impl Cpu {
     /// # Errors
     /// #GP(0): no such register, not writable, reserved bits set, or an address that is not canonical.
     pub fn write_msr(&mut self, msr: u32, v: u64) -> Result<(), Stop> {
+        // A timer, the TSC or the APIC may have changed: the run loop computes its deadline anew.
+        self.engine.look = true;
         let written = match find(msr) {
             Some(row) => Some((row.write)(self, msr, v)),
             None => self.with_doors(|doors, now| doors.msr_write(msr, v, now)),

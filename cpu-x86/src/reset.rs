@@ -1,18 +1,18 @@
 //! Power-on, INIT and start-up IPI, and the states in which loaders enter a kernel.
 //!
-//! The local APIC is reset by its own file where power-on and INIT are called. Source: SDM vol. 3A, table 10-1 (register
+//! Source: SDM vol. 3A, table 10-1 (register
 //! state following power-up, reset and INIT), 9.4.3 (start-up); vol. 3A, 11.11.2.1 (MTRRs); table 2-2 (MSRs).
 
 use crate::alu::flag;
-use crate::state::{Activity, Cpu, Fpu, Msrs, Seg, Segment, Table, VecReg};
+use crate::engine::Paging;
+use crate::lapic::Lapic;
+use crate::state::{Activity, Cpu, Fpu, Seg, Segment, Table, VecReg};
 use softfp::F80;
 
 /// EDX after reset: family 6, model 8Fh, stepping 8 (Sapphire Rapids), as CPUID.01H:EAX.
 const SIGNATURE: u64 = 0x000806f8;
 /// CR0 after reset: CD, NW, ET.
 const CR0: u64 = 0x6000_0010;
-/// IA32_PAT after power-on. Source: SDM vol. 3A, table 12-12.
-const PAT: u64 = 0x0007_0406_0007_0406;
 /// DR6 and DR7 with nothing set in them.
 pub(crate) const DR6: u64 = 0xffff_0ff0;
 pub(crate) const DR7: u64 = 0x400;
@@ -45,7 +45,8 @@ impl Cpu {
         self.mxcsr = 0x1f80;
         self.xcr0 = 1;
         self.pkru = 0;
-        self.msr = Msrs { pat: PAT, ..Msrs::default() };
+        self.msr = crate::msr::at_power_on();
+        self.lapic = Lapic::new(self.apic_id);
         self.reset_core(CR0);
         self.activity = if self.apic_id == 0 { Activity::Active } else { Activity::WaitForSipi };
     }
@@ -54,6 +55,7 @@ impl Cpu {
     /// on at the reset vector, another waits for a start-up IPI.
     pub fn init(&mut self) {
         let cache_bits = self.cr0 & 0x6000_0000;
+        self.lapic.reset();
         self.reset_core(cache_bits | 0x10);
         self.activity = if self.apic_id == 0 { Activity::Active } else { Activity::WaitForSipi };
     }
@@ -92,6 +94,7 @@ impl Cpu {
         self.cr4 = 0;
         self.efer = 0;
         self.cr0 = cr0;
+        self.msr.debugctl = 0;
         self.dr = [0, 0, 0, 0, 0, 0, DR6, DR7];
         self.inhibit = 0;
         self.shadow = 0;
@@ -100,7 +103,7 @@ impl Cpu {
         self.nmi_pending = false;
         self.nmi_blocked = false;
         self.init_pending = false;
-        self.on_paging_change(crate::engine::Paging::Control);
+        self.on_paging_change(Paging::Control);
     }
 
     /// Enters 32-bit protected mode without paging, in flat segments: the state in which multiboot, PVH and the 32-bit
@@ -132,6 +135,6 @@ impl Cpu {
         self.ldtr = crate::segment::null_segment(0, 0);
         self.tr = Segment { selector: 0, base: 0, limit: 0x67, attr: 0x8b };
         self.set_flags(self.flags() & !(flag::IF | flag::TF | flag::VM | flag::NT));
-        self.on_paging_change(crate::engine::Paging::Control);
+        self.on_paging_change(Paging::Control);
     }
 }

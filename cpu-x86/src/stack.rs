@@ -117,7 +117,10 @@ impl Stack {
             for (to, (_, v)) in image.chunks_exact_mut(bytes).zip(writes.iter().rev()) {
                 to.copy_from_slice(&v.to_le_bytes()[..bytes]);
             }
-            return cpu.store_bytes(lowest, &image[..bytes * writes.len()]);
+            if cpu.store_bytes(lowest, &image[..bytes * writes.len()]).is_ok() {
+                return Ok(());
+            }
+            // Nothing was stored: what follows finds the first push that faults, whose address CR2 gets.
         }
         for &(at, _) in writes {
             cpu.probe(at, self.bytes, crate::Access::Write)?;

@@ -241,8 +241,6 @@ pub struct Cpu {
     pub(crate) nmi_pending: bool,
     /// NMIs wait until the next IRET.
     pub(crate) nmi_blocked: bool,
-    /// The 8259A's INTR line, as wired to LINT0.
-    pub(crate) intr_line: bool,
     /// Debug traps of the instruction just run, as bits of DR6.
     pub(crate) pending_debug: u64,
     /// An INIT signal waits.
@@ -322,7 +320,6 @@ impl Cpu {
             no_step: false,
             nmi_pending: false,
             nmi_blocked: false,
-            intr_line: false,
             pending_debug: 0,
             init_pending: false,
             sipi: None,

@@ -5,15 +5,13 @@
 //! steps), 8.7 (64-bit mode).
 
 use crate::alu::flag;
-use crate::control::cr0;
 use crate::debug::{dr6, dr7};
 use crate::deliver::Event;
 use crate::fault::{Done, Stop};
-use crate::engine::Paging;
 use crate::memory::{Access, canonical};
 use crate::segment::{Descriptor, code, is_null, kind, null_segment, v86_segment};
 use crate::stack::Stack;
-use crate::state::{Cpu, Seg, Segment};
+use crate::state::{Cpu, Seg, Segment, cr0};
 
 /// Why tasks are switched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,8 +249,7 @@ impl Cpu {
     /// Loads the new task's registers, then checks and loads its segments.
     fn enter_task(&mut self, state: &State, ext: u32) -> Done {
         if let (Some(cr3), true) = (state.cr3, self.cr0 & cr0::PG != 0) {
-            self.cr3 = cr3;
-            self.on_paging_change(Paging::Cr3 { keep: false });
+            self.switch_cr3(cr3, code(self.tr.selector, ext))?;
         }
         self.cr0 |= cr0::TS;
         self.dr[7] &= !dr7::LOCAL;

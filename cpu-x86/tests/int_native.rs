@@ -8,7 +8,7 @@ mod encode;
 #[path = "int_native/machine.rs"]
 mod machine;
 
-use cpu_x86::{Cpu, exec};
+use cpu_x86::{Cpu, Seg, Segment, exec};
 use emu_core::{Gpa, Ram};
 use encode::Random;
 use iced_x86::{Code, ConditionCode, EncodingKind, Instruction, Mnemonic, OpKind, RflagsBits};
@@ -16,7 +16,7 @@ use machine::{AT, DATA, Machine, STACK, State, TARGET};
 use std::sync::Arc;
 
 const SEED: u64 = 0x1234_2222;
-const ENCODINGS: usize = 32;
+const ENCODINGS: usize = 24;
 const STATES: usize = 16;
 
 /// What is compared: Jcc, SETcc, CMOVcc, and these.
@@ -34,29 +34,37 @@ const SUBJECT: &[Mnemonic] = {
     ]
 };
 
-/// Far forms, those with 66h that Intel's decoders ignore before near branches, and codes of the Knights processors.
+/// Far forms, encodings of the 80486's first steppings, those with 66h that Intel's decoders ignore before near branches, and codes of the Knights processors.
 #[rustfmt::skip] // a table
 const EXCEPT: &[Code] = {
     use Code::*;
     &[
-        Jmp_m1616, Jmp_m1632, Jmp_m1664, Call_m1616, Call_m1632, Call_m1664, Retnw, Retnw_imm16, Call_rm16, Jmp_rm16,
+        Jmp_m1616, Jmp_m1632, Jmp_m1664, Call_m1616, Call_m1632, Call_m1664, Jmp_ptr1616, Jmp_ptr1632, Call_ptr1616,
+        Call_ptr1632, Retnw, Retnw_imm16, Call_rm16, Jmp_rm16,
         VEX_KNC_Popcnt_r32_r32, VEX_KNC_Popcnt_r64_r64, VEX_KNC_Tzcnt_r32_r32, VEX_KNC_Tzcnt_r64_r64,
         VEX_KNC_Lzcnt_r32_r32, VEX_KNC_Lzcnt_r64_r64, Movsd_xmm_xmmm64, Movsd_xmmm64_xmm, Cmpsd_xmm_xmmm64_imm8,
+        Cmpxchg486_rm8_r8, Cmpxchg486_rm16_r16, Cmpxchg486_rm32_r32,
     ]
 };
 
-/// Is `code` compared in 64-bit mode?
-fn subject(code: Code) -> bool {
+/// What only 32-bit code has.
+const SUBJECT_32: &[Mnemonic] = {
+    use Mnemonic::*;
+    &[Daa, Das, Aaa, Aas, Aam, Aad, Salc, Bound, Pusha, Pushad, Popa, Popad, Jcxz]
+};
+
+/// Is `code` compared in code of `bits`?
+fn subject(code: Code, bits: u32) -> bool {
     use iced_x86::OpCodeOperandKind::*;
     let o = code.op_code();
-    let elsewhere = [seg_reg, cr_reg, dr_reg, tr_reg, es, cs, ss, ds, fs, gs, br16_1, br16_2, br32_1];
+    let elsewhere = [seg_reg, cr_reg, dr_reg, tr_reg, es, cs, ss, ds, fs, gs, br16_1, br16_2];
     let conditional = o.encoding() == EncodingKind::Legacy && code.condition_code() != ConditionCode::None;
     o.is_instruction()
-        && o.mode64()
+        && if bits == 64 { o.mode64() } else { o.mode32() }
         && o.encoding() != EncodingKind::XOP
         && !EXCEPT.contains(&code)
         && !o.op_kinds().iter().any(|k| elsewhere.contains(k))
-        && (SUBJECT.contains(&code.mnemonic()) || conditional)
+        && (SUBJECT.contains(&code.mnemonic()) || conditional || bits == 32 && SUBJECT_32.contains(&code.mnemonic()))
 }
 
 /// The status flags and DF that `i` defines.
@@ -129,14 +137,14 @@ struct Outcome {
     first: Option<String>,
 }
 
-fn try_code(code: Code, native: &mut Machine, cpu: &mut Cpu, ram: &Ram, random: &mut Random) -> Outcome {
+fn try_code(code: Code, bits: u32, native: &mut Machine, cpu: &mut Cpu, ram: &Ram, random: &mut Random) -> Outcome {
     let mut o = Outcome::default();
     let encodings =
-        (0..ENCODINGS * 8).filter_map(|_| encode::encoding(code, random)).take(ENCODINGS).collect::<Vec<_>>();
+        (0..ENCODINGS * 8).filter_map(|_| encode::encoding(code, bits, random)).take(ENCODINGS).collect::<Vec<_>>();
     for (bytes, i) in encodings {
-        native.place(&bytes);
+        native.place(bits, &bytes);
         for _ in 0..STATES {
-            let s = encode::state(&i, random);
+            let s = encode::state(&i, bits, random);
             if undefined(&i, &s) {
                 continue;
             }
@@ -144,7 +152,7 @@ fn try_code(code: Code, native: &mut Machine, cpu: &mut Cpu, ram: &Ram, random: 
                 o.faults += 1;
                 continue;
             };
-            let theirs = native.run(&s);
+            let theirs = native.run(bits, &s);
             o.compared += 1;
             if let Some(d) = difference(&ours, &theirs, defined(&i)) {
                 o.differ += 1;
@@ -155,15 +163,17 @@ fn try_code(code: Code, native: &mut Machine, cpu: &mut Cpu, ram: &Ram, random: 
     o
 }
 
-#[test]
-fn every_integer_code_agrees_with_the_host_processor() {
+/// Compares all codes of code of `bits`.
+fn try_all(bits: u32, native: &mut Machine, random: &mut Random) {
     let ram = Arc::new(Ram::new(4 << 20, &[]).unwrap());
-    let (mut native, mut cpu, mut random) = (Machine::new(), Cpu::bare_64bit(ram.clone()), Random(SEED));
+    let mut cpu = Cpu::bare_64bit(ram.clone());
+    if bits == 32 {
+        cpu.set_segment(Seg::Cs, Segment { selector: 8, base: 0, limit: u32::MAX, attr: 0xc09b });
+    }
     let (mut codes, mut compared, mut faults, mut bad, mut thin) = (0, 0, 0, Vec::new(), Vec::new());
-    for code in Code::values().filter(|c| subject(*c)) {
-        let o = try_code(code, &mut native, &mut cpu, &ram, &mut random);
-        codes += usize::from(o.compared > 0);
-        (compared, faults) = (compared + o.compared, faults + o.faults);
+    for code in Code::values().filter(|c| subject(*c, bits)) {
+        let o = try_code(code, bits, native, &mut cpu, &ram, random);
+        (codes, compared, faults) = (codes + 1, compared + o.compared, faults + o.faults);
         if let Some(first) = o.first {
             bad.push(format!("{} of {}: {first}", o.differ, o.compared));
         }
@@ -171,7 +181,18 @@ fn every_integer_code_agrees_with_the_host_processor() {
             thin.push((code, o.compared));
         }
     }
-    println!("seed {SEED:#x}: {codes} codes, {compared} states compared, {faults} faulted here");
-    assert!(thin.is_empty(), "hardly tried: {thin:?}");
+    println!("{bits} bits, seed {SEED:#x}: {codes} codes, {compared} states compared, {faults} faulted here");
     assert!(bad.is_empty(), "{} codes differ:\n{}", bad.len(), bad.join("\n"));
+    assert!(thin.is_empty(), "hardly tried: {thin:?}");
+}
+
+#[test]
+fn every_integer_code_agrees_with_the_host_processor() {
+    let (mut native, mut random) = (Machine::new(), Random(SEED));
+    try_all(64, &mut native, &mut random);
+    if native.has_32_bit_code() {
+        try_all(32, &mut native, &mut random);
+    } else {
+        println!("32 bits: not compared, the host's kernel has no segment for it");
+    }
 }

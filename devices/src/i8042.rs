@@ -174,7 +174,7 @@ impl Keyboard {
             Expect::Keyboard => {
                 // Sending to the keyboard enables it.
                 self.ctr &= !ctr::KEYBOARD_OFF;
-                self.to_keyboard(value);
+                self.tell_keyboard(value);
             }
             Expect::CommandByte => self.ctr = value & 0x7f,
             Expect::OutputPort => self.set_output_port(value, cx),
@@ -184,7 +184,7 @@ impl Keyboard {
         }
     }
 
-    fn to_keyboard(&mut self, value: u8) {
+    fn tell_keyboard(&mut self, value: u8) {
         const ACK: u8 = 0xfa;
         if let Some(command) = self.argument_of.take() {
             self.answer(ACK, 0);
@@ -206,7 +206,7 @@ impl Keyboard {
                 let second = if self.ctr & ctr::TRANSLATE != 0 { translate(0x83) } else { 0x83 };
                 [ACK, 0xab, second].into_iter().for_each(|byte| self.answer(byte, 0));
             }
-            0xf4 | 0xf5 | 0xf6 => {
+            0xf4..=0xf6 => {
                 self.scanning = value != 0xf5;
                 self.answer(ACK, 0);
             }

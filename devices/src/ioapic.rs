@@ -159,7 +159,8 @@ impl Device for IoApic {
     }
 
     fn reset(&mut self, _: &mut Cx<'_>) {
-        *self = IoApic { lines: self.lines, ..IoApic::new(self.id) };
+        // The pins go low too, as those of the 8259A pair.
+        *self = IoApic::new(self.id);
     }
 }
 

@@ -11,7 +11,7 @@
 //! - [`pci`]: the PCI host bridge, configuration space and MSI-X.
 //! - [`pic`]: 8259A pair, the ISA interrupt controllers.
 //! - [`pit`]: 8254, the interval timer, and port 61h.
-//! - [`reset`]: ports 80h, 92h and CF9h.
+//! - [`reset`]: ports 80h and 92h, and CF9h for the PCI bus to hold.
 //! - [`rtc`]: MC146818, the real-time clock and its memory.
 //! - [`testdev`]: pc-testdev, the test device of hypervisor unit tests.
 //! - [`uart`]: 16550A, the serial port.
@@ -44,7 +44,7 @@ pub use ioapic::IoApic;
 pub use pci::PciBus;
 pub use pic::Pic;
 pub use pit::Pit;
-pub use reset::{Post, ResetControl};
+pub use reset::Post;
 pub use rtc::Rtc;
 pub use testdev::TestDevice;
 pub use uart::Uart;
@@ -65,7 +65,6 @@ mod tests {
             abuse(Rtc::new(rtc::DEFAULT_START), seed, 5_000);
             abuse(Keyboard::default(), seed, 5_000);
             abuse(Post::default(), seed, 5_000);
-            abuse(ResetControl::default(), seed, 5_000);
             abuse(DebugExit::default(), seed, 5_000);
             abuse(Pm::default(), seed, 5_000);
             abuse(FwCfg::new(1 << 30, 2), seed, 5_000);

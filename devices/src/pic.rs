@@ -314,12 +314,8 @@ impl Device for Pic {
     }
 
     fn reset(&mut self, _: &mut Cx<'_>) {
-        let lines = self.chips.each_ref().map(|c| c.lines);
+        // The inputs go low too: a board that resets its chips hears from each what it drives afterwards.
         *self = Pic::default();
-        for (chip, lines) in self.chips.iter_mut().zip(lines) {
-            chip.lines = lines;
-        }
-        self.cascade();
     }
 }
 

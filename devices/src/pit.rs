@@ -61,7 +61,7 @@ impl Pit {
         match (region, offset) {
             (0, 0..=2) => self.counters[offset as usize].read(now),
             (1, 0) => {
-                let refresh = (now / REFRESH_TICKS & 1) as u8;
+                let refresh = ((now / REFRESH_TICKS) & 1) as u8;
                 self.control | refresh << 4 | u8::from(self.counters[2].out(now)) << 5
             }
             _ => 0xff,

@@ -60,36 +60,25 @@ impl Device for Post {
 }
 
 /// CF9h, the reset control register: bit 2 rising resets, bits 1 and 3 say how thoroughly.
+///
+/// It lies inside the host bridge's CF8h doubleword, so the bridge holds it ([`crate::pci::bus`]).
 #[derive(Clone, Debug, Default)]
 pub struct ResetControl {
     value: u8,
 }
 
-impl Device for ResetControl {
-    fn name(&self) -> &'static str {
-        "CF9"
+impl ResetControl {
+    /// What CF9h reads.
+    pub fn read(&self) -> u8 {
+        self.value
     }
 
-    fn regions(&self) -> Vec<Region> {
-        vec![Region::ports(Port(0xcf9), 1)]
-    }
-
-    fn read(&mut self, at: Place, _: &mut Cx<'_>) -> u64 {
-        lanes::read(at, |offset| if offset == 0 { self.value } else { 0xff })
-    }
-
-    fn write(&mut self, at: Place, value: u64, cx: &mut Cx<'_>) {
-        let byte = value as u8;
-        if at.offset == 0 {
-            if byte & !self.value & 4 != 0 {
-                cx.request(Request::Reset);
-            }
-            self.value = byte & 0x0e;
+    /// The guest writes CF9h.
+    pub fn write(&mut self, byte: u8, cx: &mut Cx<'_>) {
+        if byte & !self.value & 4 != 0 {
+            cx.request(Request::Reset);
         }
-    }
-
-    fn reset(&mut self, _: &mut Cx<'_>) {
-        *self = ResetControl::default();
+        self.value = byte & 0x0e;
     }
 }
 
@@ -99,14 +88,7 @@ mod tests {
     use crate::bench::Bench;
 
     #[test]
-    fn reset_follows_the_rising_bit_only() {
-        let mut b = Bench::new(ResetControl::default());
-        b.write(0, 0, 1, 2);
-        assert_eq!(b.requests(), []);
-        b.write(0, 0, 1, 6);
-        b.write(0, 0, 1, 6);
-        assert_eq!(b.requests(), [Request::Reset]);
-        assert_eq!(b.read(0, 0, 1), 6);
+    fn port_92_resets_when_its_bit_rises() {
         let mut b = Bench::new(Post::default());
         b.write(1, 0, 1, 2);
         b.write(0, 0, 1, 0xab);

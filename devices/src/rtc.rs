@@ -133,7 +133,7 @@ impl Rtc {
     }
 
     fn encode(&self, value: u8) -> u8 {
-        if self.bytes[0xb] & b::BINARY != 0 { value } else { value / 10 << 4 | value % 10 }
+        if self.bytes[0xb] & b::BINARY != 0 { value } else { ((value / 10) << 4) | (value % 10) }
     }
 
     fn decode(&self, raw: u8) -> u8 {
@@ -144,7 +144,7 @@ impl Rtc {
         if self.bytes[0xb] & b::HOURS_24 != 0 {
             return self.encode(hour);
         }
-        self.encode(if hour % 12 == 0 { 12 } else { hour % 12 }) | if hour >= 12 { 0x80 } else { 0 }
+        self.encode(if hour.is_multiple_of(12) { 12 } else { hour % 12 }) | if hour >= 12 { 0x80 } else { 0 }
     }
 
     fn decode_hour(&self, raw: u8) -> u8 {

@@ -60,7 +60,10 @@ pub fn summary(counts: &[Counts], host: Duration) -> String {
     let seconds = host.as_secs_f64();
     let mips = if seconds > 0.0 { all as f64 / seconds / 1e6 } else { 0.0 };
     let table = counters(counts);
-    format!("{table}\n {} instructions in {seconds:.3} s of host time ({mips:.1} MIPS), {guest:.6} s of guest time", grouped(all))
+    format!(
+        "{table}\n {} instructions in {seconds:.3} s of host time ({mips:.1} MIPS), {guest:.6} s of guest time",
+        grouped(all)
+    )
 }
 
 /// The general registers, RIP, RFLAGS, CS and SS of a processor.

@@ -12,17 +12,25 @@ const CRATES: [&str; 8] =
 
 /// Files and folders that may hold unsafe code, each for the reason it states in its own `expect`. Tests that compare
 /// with the host processor run machine code, so they are among them.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 7] = [
     "emu-core/src/ram.rs",
     "cpu-x86/src/engine/",
     "cpu-x86/src/memory.rs",
+    "cpu-x86/src/outside.rs",
     "cpu-x86/tests/",
     "cpu-x86/src/exec/simd/native_tests",
     "softfp/tests/",
 ];
 
+/// Words that instruction semantics may hold after all: where, which, why.
+const NAMED: [(&str, &str, &str); 2] = [
+    ("cpu-x86/src/exec/int/branch.rs", "counter", "LOOP counts in rCX"),
+    ("cpu-x86/src/exec/platform/mod.rs", "cache", "WBINVD, CLFLUSH and the like are the manual's cache control"),
+];
+
 /// Files that may be longer than [`CODE_LINES`]: path, reason.
-const LONG: [(&str, &str); 0] = [];
+const LONG: [(&str, &str); 1] =
+    [("cpu-x86/src/engine/body.rs", "a table in effect: every fast form, each a few lines, side by side")];
 
 /// Most lines of code in a file, blank lines and comments not counted.
 const CODE_LINES: usize = 600;
@@ -34,6 +42,16 @@ struct Source {
     text: String,
     /// The text with comments and the content of strings blanked out, lines kept.
     code: String,
+}
+
+impl Source {
+    /// The code that is part of the program: without tests.
+    fn program(&self) -> &str {
+        if self.path.contains("tests/") || self.path.ends_with("tests.rs") {
+            return "";
+        }
+        self.code.find("#[cfg(test)]\nmod tests {").map_or(&self.code, |at| &self.code[..at])
+    }
 }
 
 fn root() -> PathBuf {
@@ -142,11 +160,13 @@ fn words(code: &str) -> Vec<(usize, String)> {
     words
 }
 
-/// Asserts that no code below `places` holds one of `banned` as a word.
+/// Asserts that no program code below `places` holds one of `banned` as a word.
 fn knows_nothing_of(places: &[&str], banned: &[&str]) {
     let mut found = Vec::new();
     for source in sources().iter().filter(|s| places.iter().any(|place| s.path.starts_with(place))) {
-        let named = words(&source.code).into_iter().filter(|(_, word)| banned.contains(&word.as_str()));
+        let excepted = |word: &str| NAMED.iter().any(|(path, named, _)| source.path == *path && word == *named);
+        let banned = |word: &str| banned.contains(&word) && !excepted(word);
+        let named = words(source.program()).into_iter().filter(|(_, word)| banned(word));
         found.extend(named.map(|(line, word)| format!("{}:{line}: {word}", source.path)));
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -154,9 +174,13 @@ fn knows_nothing_of(places: &[&str], banned: &[&str]) {
 
 /// Asserts that no code below `places` holds one of `banned` as it stands.
 fn holds_no(places: &[&str], banned: &[&str]) {
+    holds_none(places, banned, |source| &source.code);
+}
+
+fn holds_none(places: &[&str], banned: &[&str], part: fn(&Source) -> &str) {
     let mut found = Vec::new();
     for source in sources().iter().filter(|s| places.iter().any(|place| s.path.starts_with(place))) {
-        for (n, line) in source.code.lines().enumerate() {
+        for (n, line) in part(source).lines().enumerate() {
             let held = banned.iter().filter(|b| line.contains(**b));
             found.extend(held.map(|b| format!("{}:{}: {b}", source.path, n + 1)));
         }
@@ -193,7 +217,7 @@ fn emu_core_knows_no_x86_and_no_pmu() {
 fn devices_know_no_processor_thread_or_host_clock() {
     let banned =
         ["cpu_x86", "pmu_model", "iced_x86", "std::thread", "std::time", "Instant::", "SystemTime", "Mutex", "Arc<"];
-    holds_no(&["devices/src/"], &banned);
+    holds_none(&["devices/src/"], &banned, Source::program);
     let manifest = fs::read_to_string(root().join("devices/Cargo.toml")).unwrap();
     assert!(!manifest.contains("cpu-x86") && !manifest.contains("pmu-model"));
 }
@@ -212,7 +236,8 @@ fn no_iteration_order_of_a_hash_decides_anything() {
 #[test]
 fn only_the_frontend_reads_the_environment_and_the_host_clock() {
     let places = ["cpu-x86/src/", "emu-core/src/", "devices/src/", "pmu-model/src/", "softfp/src/", "roms/src/"];
-    holds_no(&places, &["std::env", "env::var", "Instant::now", "SystemTime", "thread::spawn", "static mut"]);
+    let banned = ["std::env", "env::var", "Instant::now", "SystemTime", "thread::spawn", "static mut"];
+    holds_none(&places, &banned, Source::program);
 }
 
 #[test]
@@ -237,7 +262,9 @@ fn unsafe_code_stands_in_few_files_that_say_why() {
     for source in sources() {
         let has = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|u| source.code.contains(u));
         let listed = UNSAFE.iter().any(|place| source.path.starts_with(place));
-        if has && (!listed || !source.code.contains("expect(unsafe_code")) {
+        // The files of a test share the attributes of the file that names them.
+        let says_why = source.path.contains("tests/") || source.code.contains("expect(unsafe_code");
+        if has && !(listed && says_why) {
             wrong.push(source.path);
         }
     }

@@ -75,7 +75,7 @@ mod tests {
     /// The SDM's table of examples, and all sums and differences of two-digit decimals.
     #[test]
     fn daa_and_das_adjust_every_sum_and_difference_of_decimals() {
-        let bcd = |v: u64| v / 10 << 4 | v % 10;
+        let bcd = |v: u64| v / 10 * 16 + v % 10;
         for a in 0..100 {
             for b in 0..100 {
                 let (al, f) = add(Width::B, bcd(a), bcd(b), 0);

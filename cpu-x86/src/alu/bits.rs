@@ -15,9 +15,14 @@ pub const fn bsr(w: Width, a: u64) -> (u64, u64) {
     (r, szp(w, r) & !ZF)
 }
 
+/// CF, if.
+const fn carry_if(it: bool) -> u64 {
+    if it { CF } else { 0 }
+}
+
 /// Flags of a count of zero bits: CF when `a` was 0, ZF when the count is.
 const fn count(w: Width, r: u64) -> (u64, u64) {
-    (r, (r == w.bits() as u64) as u64 * CF | (r == 0) as u64 * ZF)
+    (r, carry_if(r == w.bits() as u64) | if r == 0 { ZF } else { 0 })
 }
 
 /// Zero bits below the lowest set bit; CF and ZF.
@@ -33,7 +38,7 @@ pub const fn lzcnt(w: Width, a: u64) -> (u64, u64) {
 
 /// How many bits are set; ZF, and the five others are 0.
 pub const fn popcnt(a: u64) -> (u64, u64) {
-    (a.count_ones() as u64, (a == 0) as u64 * ZF)
+    (a.count_ones() as u64, if a == 0 { ZF } else { 0 })
 }
 
 /// The bytes of `a` in the opposite order. For BSWAP of 16 bits, which is undefined, see its caller.
@@ -52,19 +57,19 @@ pub const fn bextr(w: Width, a: u64, control: u64) -> (u64, u64) {
 /// The lowest set bit of `a`; SF, ZF, CF when there is one, OF is 0.
 pub const fn blsi(w: Width, a: u64) -> (u64, u64) {
     let r = w.zx(a & a.wrapping_neg());
-    (r, szp(w, r) & (SF | ZF) | (a != 0) as u64 * CF)
+    (r, szp(w, r) & (SF | ZF) | carry_if(a != 0))
 }
 
 /// All bits up to the lowest set one; SF, CF when there is none, ZF and OF are 0.
 pub const fn blsmsk(w: Width, a: u64) -> (u64, u64) {
     let r = w.zx(a ^ a.wrapping_sub(1));
-    (r, szp(w, r) & SF | (a == 0) as u64 * CF)
+    (r, szp(w, r) & SF | carry_if(a == 0))
 }
 
 /// `a` without its lowest set bit; SF, ZF, CF when there is none, OF is 0.
 pub const fn blsr(w: Width, a: u64) -> (u64, u64) {
     let r = w.zx(a & a.wrapping_sub(1));
-    (r, szp(w, r) & (SF | ZF) | (a == 0) as u64 * CF)
+    (r, szp(w, r) & (SF | ZF) | carry_if(a == 0))
 }
 
 /// `a` without the bits from `index` 7:0 up; SF, ZF, CF when the index is not below the width, OF is 0.
@@ -72,7 +77,7 @@ pub const fn bzhi(w: Width, a: u64, index: u64) -> (u64, u64) {
     let n = index & 0xff;
     let over = n >= w.bits() as u64;
     let r = if over { a } else { a & !(u64::MAX << n) };
-    (r, szp(w, r) & (SF | ZF) | over as u64 * CF)
+    (r, szp(w, r) & (SF | ZF) | carry_if(over))
 }
 
 /// Low bits of `a` scattered to the set bits of `mask`.

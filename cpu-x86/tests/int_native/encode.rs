@@ -32,8 +32,10 @@ impl Random {
             _ => self.next(),
         }
     }
-    fn register(&mut self, bytes: usize) -> Register {
+    /// A general register of `bytes` in code of `bits`.
+    fn register(&mut self, bytes: usize, bits: u32) -> Register {
         let (first, many) = match bytes {
+            _ if bits == 32 => ([Register::AL, Register::AX, Register::EAX][bytes / 2], 8),
             1 => (Register::AL, 20),
             2 => (Register::AX, 16),
             4 => (Register::EAX, 16),
@@ -72,10 +74,9 @@ fn fixed(kind: OpCodeOperandKind) -> Option<Register> {
     })
 }
 
-fn immediate(kind: OpCodeOperandKind, n: u32) -> Option<OpKind> {
+fn immediate(kind: OpCodeOperandKind) -> Option<OpKind> {
     use OpCodeOperandKind::*;
     Some(match kind {
-        imm8 if n == 1 => OpKind::Immediate8,
         imm8 | imm8_const_1 => OpKind::Immediate8,
         imm8sex16 => OpKind::Immediate8to16,
         imm8sex32 => OpKind::Immediate8to32,
@@ -88,14 +89,21 @@ fn immediate(kind: OpCodeOperandKind, n: u32) -> Option<OpKind> {
     })
 }
 
+/// The mode of the code, and whether its addresses have 32 bits.
+#[derive(Clone, Copy)]
+struct Form {
+    bits: u32,
+    narrow: bool,
+}
+
 /// A random encoding of `code`, decoded as the engine does it (its page offset as IP); `None` when the draw cannot be
 /// encoded or decodes to another code.
-pub fn encoding(code: Code, random: &mut Random) -> Option<(Vec<u8>, Instruction)> {
+pub fn encoding(code: Code, bits: u32, random: &mut Random) -> Option<(Vec<u8>, Instruction)> {
     let mut i = Instruction::default();
     i.set_code(code);
-    let narrow = random.one_in(4);
+    let form = Form { bits, narrow: bits == 32 || random.one_in(4) };
     for (n, kind) in code.op_code().op_kinds().iter().enumerate() {
-        operand(&mut i, n as u32, *kind, narrow, random)?;
+        operand(&mut i, n as u32, *kind, form, random)?;
     }
     let string = i.is_string_instruction();
     if string && code.op_code().can_use_rep_prefix() && !random.one_in(4) {
@@ -108,10 +116,10 @@ pub fn encoding(code: Code, random: &mut Random) -> Option<(Vec<u8>, Instruction
     if code.op_code().can_use_lock_prefix() && i.op0_kind() == OpKind::Memory && random.one_in(3) {
         i.set_has_lock_prefix(true);
     }
-    let mut encoder = Encoder::new(64);
+    let mut encoder = Encoder::new(bits);
     encoder.encode(&i, AT).ok()?;
     let bytes = encoder.take_buffer();
-    let decoded = Decoder::with_ip(64, &bytes, AT & 0xfff, DecoderOptions::NONE).decode();
+    let decoded = Decoder::with_ip(bits, &bytes, AT & 0xfff, DecoderOptions::NONE).decode();
     (decoded.code() == code && decoded.len() == bytes.len() && !unwanted(&decoded)).then_some((bytes, decoded))
 }
 
@@ -123,37 +131,24 @@ fn unwanted(i: &Instruction) -> bool {
     bt && i.op0_kind() == OpKind::Memory && index != Register::None && (shared || index == Register::RSP)
 }
 
-fn operand(i: &mut Instruction, n: u32, kind: OpCodeOperandKind, narrow: bool, random: &mut Random) -> Option<()> {
+fn operand(i: &mut Instruction, n: u32, kind: OpCodeOperandKind, form: Form, random: &mut Random) -> Option<()> {
+    let narrow = form.narrow;
     use OpCodeOperandKind::*;
     if let Some((bytes, or_memory)) = register_kind(kind) {
         if or_memory && random.one_in(2) {
-            memory(i, n, narrow, random);
+            memory(i, n, form, random);
         } else {
             i.set_op_kind(n, OpKind::Register);
-            i.set_op_register(n, random.register(bytes));
+            i.set_op_register(n, random.register(bytes, form.bits));
         }
     } else if let Some(r) = fixed(kind) {
         i.set_op_kind(n, OpKind::Register);
         i.set_op_register(n, r);
-    } else if let Some(k) = immediate(kind, n) {
-        let second = n == 1 && i.op0_kind() == OpKind::Immediate16;
-        i.set_op_kind(n, if second { OpKind::Immediate8_2nd } else { k });
-        let v = random.corner();
-        match k {
-            _ if kind == imm8_const_1 => i.set_immediate8(1),
-            _ if second => i.set_immediate8_2nd(v as u8),
-            OpKind::Immediate8 => i.set_immediate8(v as u8),
-            OpKind::Immediate16 => i.set_immediate16(v as u16),
-            OpKind::Immediate32 => i.set_immediate32(v as u32),
-            OpKind::Immediate32to64 => i.set_immediate32to64((v as i32).into()),
-            OpKind::Immediate64 => i.set_immediate64(v),
-            OpKind::Immediate8to16 => i.set_immediate8to16((v as i8).into()),
-            OpKind::Immediate8to32 => i.set_immediate8to32((v as i8).into()),
-            _ => i.set_immediate8to64((v as i8).into()),
-        }
+    } else if let Some(k) = immediate(kind) {
+        set_immediate(i, n, k, kind, random.corner());
     } else {
         match kind {
-            mem => memory(i, n, narrow, random),
+            mem => memory(i, n, form, random),
             mem_offs => {
                 i.set_op_kind(n, OpKind::Memory);
                 i.set_memory_displ_size(if narrow { 4 } else { 8 });
@@ -166,6 +161,10 @@ fn operand(i: &mut Instruction, n: u32, kind: OpCodeOperandKind, narrow: bool, r
                 i.set_memory_base(if narrow { Register::EBX } else { Register::RBX });
                 i.set_memory_index(Register::AL);
             }
+            br32_1 | br32_4 => {
+                i.set_op_kind(n, OpKind::NearBranch32);
+                i.set_near_branch32(TARGET as u32);
+            }
             br64_1 | br64_4 => {
                 i.set_op_kind(n, OpKind::NearBranch64);
                 i.set_near_branch64(TARGET);
@@ -176,19 +175,41 @@ fn operand(i: &mut Instruction, n: u32, kind: OpCodeOperandKind, narrow: bool, r
     Some(())
 }
 
+/// Makes operand `n` an immediate of kind `k` with the low bits of `v`.
+fn set_immediate(i: &mut Instruction, n: u32, k: OpKind, kind: OpCodeOperandKind, v: u64) {
+    let second = n == 1 && i.op0_kind() == OpKind::Immediate16;
+    i.set_op_kind(n, if second { OpKind::Immediate8_2nd } else { k });
+    match k {
+        _ if kind == OpCodeOperandKind::imm8_const_1 => i.set_immediate8(1),
+        _ if second => i.set_immediate8_2nd(v as u8),
+        OpKind::Immediate8 => i.set_immediate8(v as u8),
+        OpKind::Immediate16 => i.set_immediate16(v as u16),
+        OpKind::Immediate32 => i.set_immediate32(v as u32),
+        OpKind::Immediate32to64 => i.set_immediate32to64((v as i32).into()),
+        OpKind::Immediate64 => i.set_immediate64(v),
+        OpKind::Immediate8to16 => i.set_immediate8to16((v as i8).into()),
+        OpKind::Immediate8to32 => i.set_immediate8to32((v as i8).into()),
+        _ => i.set_immediate8to64((v as i8).into()),
+    }
+}
+
 /// One of the addressing forms, with 64-bit or (`narrow`) 32-bit address size.
-fn memory(i: &mut Instruction, n: u32, narrow: bool, random: &mut Random) {
+fn memory(i: &mut Instruction, n: u32, form: Form, random: &mut Random) {
+    let narrow = form.narrow;
     i.set_op_kind(n, OpKind::Memory);
+    if form.bits == 32 && i.mnemonic() == Mnemonic::Lea && random.one_in(2) {
+        return sixteen(i, random);
+    }
     let (bytes, wide) = if narrow { (4, 4) } else { (8, 8) };
     i.set_memory_displ_size(wide);
     if random.one_in(8) {
         i.set_memory_displacement64(CENTER + random.below(64));
-        if random.one_in(2) {
+        if form.bits == 64 && random.one_in(2) {
             i.set_memory_base(if narrow { Register::EIP } else { Register::RIP });
         }
         return;
     }
-    i.set_memory_base(random.register(bytes));
+    i.set_memory_base(random.register(bytes, form.bits));
     if random.one_in(2) {
         i.set_memory_displ_size(1);
     }
@@ -196,7 +217,7 @@ fn memory(i: &mut Instruction, n: u32, narrow: bool, random: &mut Random) {
     let displacement = if near { i64::from(random.next() as i8) } else { i64::from(random.next() as i32 >> 2) };
     let displacement = displacement as u64;
     i.set_memory_displacement64(if narrow { displacement & 0xffff_ffff } else { displacement });
-    let index = random.register(bytes);
+    let index = random.register(bytes, form.bits);
     if random.one_in(2) && index.full_register() != Register::RSP && index != i.memory_base() {
         if i.memory_base().full_register() == Register::RSP {
             return;
@@ -206,8 +227,19 @@ fn memory(i: &mut Instruction, n: u32, narrow: bool, random: &mut Random) {
     }
 }
 
+/// A 16-bit addressing form: for LEA only, which reads nothing.
+fn sixteen(i: &mut Instruction, random: &mut Random) {
+    use Register::{BP, BX, DI, None, SI};
+    let forms = [(BX, SI), (BX, DI), (BP, SI), (BP, DI), (SI, None), (DI, None), (BP, None), (BX, None), (None, None)];
+    let (base, index) = forms[random.below(9) as usize];
+    i.set_memory_base(base);
+    i.set_memory_index(index);
+    i.set_memory_displ_size(2);
+    i.set_memory_displacement64(random.next() & 0xffff);
+}
+
 /// A state in which `i` touches nothing but the windows.
-pub fn state(i: &Instruction, random: &mut Random) -> State {
+pub fn state(i: &Instruction, bits: u32, random: &mut Random) -> State {
     let mut s =
         State { regs: [0; 16], flags: 0, data: vec![0; DATA_BYTES], stack: vec![0; STACK_BYTES], jumped: false };
     s.regs.iter_mut().for_each(|r| *r = random.corner());
@@ -223,8 +255,15 @@ pub fn state(i: &Instruction, random: &mut Random) -> State {
     }
     s.regs[4] = STACK + STACK_BYTES as u64 / 2 + random.below(16);
     aim(i, &mut s, random);
+    if bits == 32 {
+        s.regs[8..].fill(0);
+        s.regs.iter_mut().for_each(|r| *r &= 0xffff_ffff);
+    }
     let mut changed = s.clone();
     special(i, &mut changed, random);
+    if bits == 32 {
+        changed.regs.iter_mut().for_each(|r| *r &= 0xffff_ffff);
+    }
     let moved =
         |r: Register| r.is_gpr() && s.regs[r.full_register().number()] != changed.regs[r.full_register().number()];
     if moved(i.memory_base()) || moved(i.memory_index()) { s } else { changed }
@@ -322,7 +361,13 @@ fn special(i: &Instruction, s: &mut State, random: &mut Random) {
             window(s, at, 8).copy_from_slice(&TARGET.to_le_bytes());
         }
         Jmp | Call if i.op0_kind() == OpKind::Register => s.regs[first.number()] = TARGET,
-        Jrcxz | Jecxz | Loop | Loope | Loopne if random.one_in(2) => {
+        Bound if random.one_in(2) => {
+            let (at, w) = (address(i, s), i.op0_register().size());
+            let b = window(s, at, 2 * w);
+            b[w - 1] |= 0x80;
+            b[2 * w - 1] &= 0x7f;
+        }
+        Jcxz | Jrcxz | Jecxz | Loop | Loope | Loopne if random.one_in(2) => {
             s.regs[1] = s.regs[1] & !0xffff_ffff | random.below(2);
             if random.one_in(2) {
                 s.regs[1] &= 0xffff_ffff;

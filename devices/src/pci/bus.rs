@@ -1,5 +1,7 @@
 //! 82G33 (Q35) host bridge and its bus 0: configuration accesses, memory windows, interrupt pins.
 //!
+//! CF9h, in the middle of the address register, is the reset control register: it is reached by bytes.
+//!
 //! Configuration goes through CF8h/CFCh (mechanism 1) and through ECAM. An access to one of the two memory windows
 //! goes to the function whose BAR decodes it; one that nobody decodes reads all ones. INTx pins that share a line are
 //! wired or. BARs are given addresses when a function is added, as firmware would do; the guest may move them.
@@ -8,6 +10,7 @@
 
 use super::{Bar, ConfigSpace, ECAM_BASE, Identity, LAST_BUS, LOW_MMIO, PciCx, PciFunction, Signals, intx_line};
 use crate::acpi::tables::HIGH_MMIO_BYTES;
+use crate::reset::ResetControl;
 use emu_core::{Cx, Device, Gpa, Line, Place, Port, Region};
 
 /// Slots of a bus.
@@ -42,6 +45,7 @@ pub struct PciBus {
     slots: Vec<Slot>,
     /// CF8h as last written.
     address: u32,
+    reset_control: ResetControl,
     high_mmio: Gpa,
     /// Next free byte of each window.
     low_free: u64,
@@ -61,6 +65,7 @@ impl PciBus {
         PciBus {
             slots: vec![bridge],
             address: 0,
+            reset_control: ResetControl::default(),
             high_mmio,
             low_free: LOW_MMIO.start().0,
             high_free: high_mmio.0,
@@ -193,8 +198,8 @@ impl Device for PciBus {
 
     fn regions(&self) -> Vec<Region> {
         vec![
-            // CF8h answers doublewords only; CF9h is the reset control register's.
-            Region::ports(Port(0xcf8), 1),
+            // CF8h answers doublewords only; the byte at CF9h is the reset control register.
+            Region::ports(Port(0xcf8), 4),
             Region::ports(Port(0xcfc), 4),
             Region::memory(ECAM_BASE, (u64::from(LAST_BUS) + 1) << 20),
             Region::memory(*LOW_MMIO.start(), LOW_MMIO.end().0 - LOW_MMIO.start().0 + 1),
@@ -205,6 +210,7 @@ impl Device for PciBus {
     fn read(&mut self, at: Place, cx: &mut Cx<'_>) -> u64 {
         let value = match at.region {
             ADDRESS if at.bytes == 4 => u64::from(self.address),
+            ADDRESS if (at.offset, at.bytes) == (1, 1) => u64::from(self.reset_control.read()),
             ADDRESS => NOBODY,
             DATA => match self.selected() {
                 Some((bus, devfn, register)) => self.config_read(bus, devfn, register | at.offset & 3, at.bytes),
@@ -220,6 +226,7 @@ impl Device for PciBus {
     fn write(&mut self, at: Place, value: u64, cx: &mut Cx<'_>) {
         match at.region {
             ADDRESS if at.bytes == 4 => self.address = value as u32,
+            ADDRESS if (at.offset, at.bytes) == (1, 1) => self.reset_control.write(value as u8, cx),
             ADDRESS => {}
             DATA => {
                 if let Some((bus, devfn, register)) = self.selected() {
@@ -249,6 +256,7 @@ impl Device for PciBus {
 
     fn reset(&mut self, cx: &mut Cx<'_>) {
         self.address = 0;
+        self.reset_control = ResetControl::default();
         for slot in &mut self.slots {
             slot.config.reset();
             slot.signals.reset();

@@ -197,7 +197,6 @@ impl Counter {
         let elapsed = from - start;
         let phase = elapsed.rem_euclid(self.count);
         let change = match self.mode {
-            Mode::Rate | Mode::Square if self.count < 2 => return None,
             Mode::Rate if phase == self.count - 1 => from + 1,
             Mode::Rate => from + self.count - 1 - phase,
             Mode::Square if phase < self.half() => from + self.half() - phase,
@@ -221,7 +220,9 @@ impl Counter {
     fn load(&mut self, raw: u16, now: i64) {
         self.settle(now);
         let (value, modulus) = if self.bcd() { (from_bcd(raw), 10_000) } else { (i64::from(raw), 0x10000) };
-        let count = if value % modulus == 0 { modulus } else { value % modulus };
+        // Differs: a period of 1 is illegal in modes 2 and 3, and is 2 here.
+        let least = if self.mode.periodic() { 2 } else { 1 };
+        let count = if value % modulus == 0 { modulus } else { (value % modulus).max(least) };
         let first = !std::mem::replace(&mut self.armed, true);
         match self.run {
             Run::Since(start) if self.mode.periodic() && now >= start => self.next = Some((self.boundary(now), count)),
@@ -263,7 +264,7 @@ impl Counter {
         let phase = elapsed.rem_euclid(self.count);
         match self.mode {
             Mode::TerminalCount | Mode::OneShot => elapsed >= self.count,
-            Mode::Rate => self.count < 2 || phase != self.count - 1,
+            Mode::Rate => phase != self.count - 1,
             Mode::Square => phase < self.half(),
             Mode::SoftStrobe | Mode::HardStrobe => elapsed != self.count,
         }

@@ -165,3 +165,76 @@ fn port_61_toggles_refresh_every_18_ticks() {
     let bits: Vec<u64> = [0, 17, 18, 35, 36].map(|n| (b.tick(n), b.read(1, 0, 1)).1).to_vec();
     assert_eq!(bits, [0x0f, 0x0f, 0x1f, 0x1f, 0x0f]);
 }
+
+#[test]
+fn the_next_change_is_the_first_tick_whose_output_differs() {
+    let mut dice = crate::bench::Dice(1);
+    for round in 0..20_000 {
+        let mut c = Counter::default();
+        let mut now = dice.below(50);
+        // A mode, a count, and a few disturbances: a new count, the gate, some time.
+        c.command(0x10 | (dice.below(8) as u8) << 1, now);
+        for _ in 0..4 {
+            match dice.below(3) {
+                0 | 1 => c.write(1 + dice.below(12) as u8, now),
+                _ => c.set_gate(dice.below(2) == 0, now),
+            }
+            now += dice.below(30);
+            let _ = c.out(now);
+        }
+        let level = c.clone().out(now);
+        let first = (now + 1..now + 60).find(|tick| c.clone().out(*tick) != level);
+        assert_eq!(c.clone().next_change(now), first, "round {round} at {now}: {c:?}");
+    }
+}
+
+/// The datasheet's counting rules executed one clock at a time: the output of mode `mode` with `count` at each tick
+/// after the write, gate high.
+fn stepped(mode: u8, count: u32, ticks: usize) -> Vec<bool> {
+    let (mut out, mut element, mut outs) = (mode != 0, count, Vec::new());
+    let (mut odd_wait, mut fired) = (mode == 3 && count % 2 == 1, false);
+    if mode == 3 {
+        element = count & !1;
+    }
+    outs.push(out);
+    for _ in 1..ticks {
+        match mode {
+            0 => {
+                element = element.wrapping_sub(1);
+                out |= element == 0;
+            }
+            2 => {
+                element = if element == 1 { count } else { element - 1 };
+                out = element != 1;
+            }
+            3 => {
+                element = element.saturating_sub(2);
+                if element == 0 && !(odd_wait && out && !std::mem::replace(&mut fired, true)) {
+                    out = !out;
+                    element = count & !1;
+                    fired = false;
+                }
+                odd_wait = count % 2 == 1;
+            }
+            _ => {
+                element = element.wrapping_sub(1);
+                out = element != 0 || std::mem::replace(&mut fired, true);
+            }
+        }
+        outs.push(out);
+    }
+    outs
+}
+
+#[test]
+fn outputs_follow_from_counting_clock_by_clock() {
+    for mode in [0, 2, 3, 4] {
+        for count in 2..40 {
+            let mut c = Counter::default();
+            c.command(0x10 | mode << 1, 0);
+            c.write(count, 0);
+            let outs: Vec<bool> = (1..200).map(|tick| c.out(tick)).collect();
+            assert_eq!(outs, stepped(mode, count.into(), 199), "mode {mode}, count {count}");
+        }
+    }
+}

@@ -84,7 +84,7 @@ impl Queue {
 
     /// Whether the rings are aligned as they must be.
     pub fn is_aligned(&self) -> bool {
-        self.descriptors % 16 == 0 && self.available % 2 == 0 && self.used % 4 == 0
+        self.descriptors.is_multiple_of(16) && self.available.is_multiple_of(2) && self.used.is_multiple_of(4)
     }
 
     /// Takes the next available chain.

@@ -78,20 +78,29 @@ impl Failure {
             Failure::Read { .. } | Failure::NoDebian { .. } => status::NOT_FOUND,
             Failure::Image(_) => status::CANNOT_START,
             Failure::Build { .. } | Failure::Console(_) => status::CANNOT_START,
-            Failure::NoImage | Failure::TwoImages { .. } | Failure::LogFilter { .. } | Failure::NoLesson { .. } => status::USAGE,
+            Failure::NoImage | Failure::TwoImages { .. } | Failure::LogFilter { .. } | Failure::NoLesson { .. } => {
+                status::USAGE
+            }
         }
     }
 
     fn remedy(&self) -> Option<String> {
         match self {
             Failure::Read { source, path, .. } => Some(match source.kind() {
-                std::io::ErrorKind::NotFound => "check the path; relative paths start at the current directory".to_owned(),
-                std::io::ErrorKind::PermissionDenied => format!("make it readable, or copy it: Debian keeps kernels \
-                    readable for root only in places (ls -l {})", path.display()),
+                std::io::ErrorKind::NotFound => {
+                    "check the path; relative paths start at the current directory".to_owned()
+                }
+                std::io::ErrorKind::PermissionDenied => format!(
+                    "make it readable, or copy it: Debian keeps kernels \
+                    readable for root only in places (ls -l {})",
+                    path.display()
+                ),
                 std::io::ErrorKind::IsADirectory => "name a file in it".to_owned(),
                 _ => return None,
             }),
-            Failure::NoImage => Some(format!("name one: unhalted run IMAGE, or --kernel FILE; accepted are\n{}", kinds())),
+            Failure::NoImage => {
+                Some(format!("name one: unhalted run IMAGE, or --kernel FILE; accepted are\n{}", kinds()))
+            }
             Failure::TwoImages { .. } => Some("give one of IMAGE, --kernel and --rom".to_owned()),
             Failure::Build { source, .. } => build_remedy(source),
             Failure::LogFilter { .. } => Some("examples: --log debug, --log frontend=trace,warn".to_owned()),
@@ -118,7 +127,9 @@ fn kinds() -> String {
 
 fn build_remedy(e: &BuildError) -> Option<String> {
     match e {
-        BuildError::Ram(RamError::Map { .. }) => Some("ask for less with --memory, or free memory on the host".to_owned()),
+        BuildError::Ram(RamError::Map { .. }) => {
+            Some("ask for less with --memory, or free memory on the host".to_owned())
+        }
         BuildError::Ram(_) => Some("a ROM must not overlap the RAM: less --memory".to_owned()),
         BuildError::Overlap(_) => None,
         BuildError::Load(e) => load_remedy(e),
@@ -127,12 +138,17 @@ fn build_remedy(e: &BuildError) -> Option<String> {
 
 fn load_remedy(e: &LoadError) -> Option<String> {
     Some(match e {
-        LoadError::Unknown { .. } | LoadError::NotKernel { .. } | LoadError::Empty => format!("accepted are\n{}", kinds()),
+        LoadError::Unknown { .. } | LoadError::NotKernel { .. } | LoadError::Empty => {
+            format!("accepted are\n{}", kinds())
+        }
         LoadError::Truncated { .. } | LoadError::Elf(_) => "the file looks damaged: fetch or build it again".to_owned(),
         LoadError::Header { .. } => "this kernel cannot be started as it is; a vmlinux (ELF) of it may".to_owned(),
         LoadError::Machine { .. } => "give a kernel for x86-64 (or i386 multiboot)".to_owned(),
-        LoadError::Unpack { .. } => "with --no-unpack the guest unpacks the kernel itself; if that fails too, the file is \
-                                     damaged".to_owned(),
+        LoadError::Unpack { .. } => {
+            "with --no-unpack the guest unpacks the kernel itself; if that fails too, the file is \
+                                     damaged"
+                .to_owned()
+        }
         LoadError::Memory { end, .. } => format!("give the machine more memory: --memory {}M", (end >> 20) + 64),
         LoadError::Overlap { .. } => "this image wants memory that the loader or the firmware needs".to_owned(),
         LoadError::CommandLine { .. } => "shorten --append".to_owned(),

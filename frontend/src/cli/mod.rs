@@ -84,7 +84,8 @@ pub fn main() -> ExitCode {
 fn start_log(filter: Option<&str>) -> Result<(), Failure> {
     let variable = std::env::var("RUST_LOG").ok();
     let text = filter.or(variable.as_deref()).unwrap_or("warn");
-    let filter = EnvFilter::try_new(text).map_err(|e| Failure::LogFilter { text: text.to_owned(), why: e.to_string() })?;
+    let filter =
+        EnvFilter::try_new(text).map_err(|e| Failure::LogFilter { text: text.to_owned(), why: e.to_string() })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     Ok(())
 }

@@ -11,8 +11,13 @@ const LEAST_MEMORY: u64 = 1 << 20;
 fn split(text: &str) -> Result<(f64, &str), String> {
     let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
-    let value: f64 = number.trim().replace('_', "").parse().map_err(|_| format!("\"{text}\" does not begin with a number"))?;
-    if value.is_finite() && value >= 0.0 { Ok((value, unit)) } else { Err(format!("\"{text}\" is not a positive number")) }
+    let value: f64 =
+        number.trim().replace('_', "").parse().map_err(|_| format!("\"{text}\" does not begin with a number"))?;
+    if value.is_finite() && value >= 0.0 {
+        Ok((value, unit))
+    } else {
+        Err(format!("\"{text}\" is not a positive number"))
+    }
 }
 
 /// `value * scale` as an integer, exactly where the text was an integer.
@@ -59,7 +64,8 @@ pub fn memory(text: &str) -> Result<u64, String> {
 /// Not a number from 1 to 64.
 pub fn processors(text: &str) -> Result<u32, String> {
     let first = text.split(',').next().unwrap_or("");
-    let n: u32 = first.strip_prefix("cpus=").unwrap_or(first).parse().map_err(|_| format!("\"{first}\" is not a number"))?;
+    let n: u32 =
+        first.strip_prefix("cpus=").unwrap_or(first).parse().map_err(|_| format!("\"{first}\" is not a number"))?;
     if (1..=64).contains(&n) { Ok(n) } else { Err(format!("{n} processors: 1 to 64 are possible")) }
 }
 
@@ -88,7 +94,11 @@ pub fn limit(text: &str) -> Result<Limits, String> {
     let number = text.strip_prefix("instructions=").or_else(|| text.strip_suffix("insn"));
     if let Some(n) = number {
         let instructions = count(n)?;
-        return if instructions > 0 { Ok(Limits { instructions, ..Limits::NONE }) } else { Err("a limit of nothing".to_owned()) };
+        return if instructions > 0 {
+            Ok(Limits { instructions, ..Limits::NONE })
+        } else {
+            Err("a limit of nothing".to_owned())
+        };
     }
     let (value, unit) = split(text.strip_prefix("time=").unwrap_or(text))?;
     let ns = match unit {

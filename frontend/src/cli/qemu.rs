@@ -62,7 +62,13 @@ const OPTIONS: [(&str, To); 36] = [
 
 /// Devices of QEMU that the board has anyway.
 const PRESENT: [&str; 7] = [
-    "isa-debug-exit", "virtio-rng-pci", "virtio-serial-pci", "virtio-serial", "virtconsole", "isa-debugcon", "pc-testdev",
+    "isa-debug-exit",
+    "virtio-rng-pci",
+    "virtio-serial-pci",
+    "virtio-serial",
+    "virtconsole",
+    "isa-debugcon",
+    "pc-testdev",
 ];
 /// Subcommands and options of ours: anything else with a dash in front of it at the start means `run`.
 const OURS: [&str; 5] = ["-h", "--help", "-V", "--version", "--log"];
@@ -158,7 +164,10 @@ mod tests {
 
     #[test]
     fn an_unknown_device_is_mentioned_aloud() {
-        assert_eq!(words("unhalted run -device ich9-intel-hda x"), (vec!["unhalted".into(), "run".into(), "x".into()], 1));
+        assert_eq!(
+            words("unhalted run -device ich9-intel-hda x"),
+            (vec!["unhalted".into(), "run".into(), "x".into()], 1)
+        );
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long)]
     no_unpack: bool,
     /// Ticks (2200 a microsecond) that a processor runs before it is the next one's turn
-    #[arg(long, default_value = "20000", value_parser = number::count)]
+    #[arg(long, default_value_t = DEFAULT_QUANTUM, value_parser = number::count)]
     quantum: u64,
     /// Pace idle guest time to real time
     #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "on", num_args = 0..=1, require_equals = true)]
@@ -65,6 +65,9 @@ pub struct Args {
     #[arg(long)]
     no_summary: bool,
 }
+
+/// Ticks of a turn: 9 microseconds of guest time.
+pub const DEFAULT_QUANTUM: u64 = 20_000;
 
 const EXAMPLES: &str = "\
 Examples:

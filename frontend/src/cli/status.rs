@@ -14,6 +14,8 @@ pub const NOT_FOUND: u8 = 127;
 pub const TRIPLE_FAULT: u8 = 123;
 /// All processors are halted for good.
 pub const HALTED: u8 = 122;
+/// A lesson's counters differ from what was expected.
+pub const DIFFERENT: u8 = 1;
 /// Wrong usage, as clap has it.
 pub const USAGE: u8 = 2;
 

@@ -147,7 +147,7 @@ fn a_bzimage_left_packed_starts_by_the_64_bit_protocol() {
     let plan = plan(&Source { unpack: false, initrd: Some(b"initrd"), ..source(&image) }).unwrap();
     assert_eq!(plan.entry, Entry::Long { rip: 0x100_0200, rsi: 0x7000, cr3: Gpa(0x9000) });
     let kernel = piece(&plan, "the kernel");
-    assert_eq!((kernel.at, kernel.end(), &kernel.bytes[..], ), (Gpa(0x100_0000), 0x120_0000, &image[1024..]));
+    assert_eq!((kernel.at, kernel.end(), &kernel.bytes[..],), (Gpa(0x100_0000), 0x120_0000, &image[1024..]));
     let page = &piece(&plan, "the zero page").bytes;
     assert_eq!((page[0x1e8], page[0x210]), (4, 0xff));
     assert_eq!(bytes::u64(page, 0x70), Some(0xe_0000));
@@ -300,7 +300,8 @@ fn images() -> Vec<Vec<u8>> {
     contents.resize(200, 0x90);
     let mut flat = multiboot_header(1 << 16, [0x20_0000, 0x20_0000, 0, 0x20_1000, 0x20_0020]);
     flat.resize(64, 0x90);
-    let mut all = vec![PVH.to_vec(), elf(false, 2, 3, 2 * MIB, &contents), flat, elf(true, 2, 62, 16 * MIB, &[0xf4; 32])];
+    let mut all =
+        vec![PVH.to_vec(), elf(false, 2, 3, 2 * MIB, &contents), flat, elf(true, 2, 62, 16 * MIB, &[0xf4; 32])];
     all.extend(PACKED.iter().map(|(how, packed)| bzimage(&payload(how, packed))));
     all
 }

@@ -104,6 +104,9 @@ impl Board {
         let answer = call(self.chips.get(n), &mut cx);
         if !self.effects.is_empty() {
             self.settle(n);
+        } else if n == PIC {
+            // Masks and ends of interrupts change INTR without any other effect.
+            self.mail.intr = self.chips.pic.intr();
         }
         self.next_alarm = self.alarms.iter().flatten().min().copied().unwrap_or(Time::NEVER);
         answer

@@ -6,8 +6,7 @@
 use super::firmware::high_mmio;
 use devices::pci::PciFunction;
 use devices::{
-    Console, DebugExit, FwCfg, IoApic, Keyboard, PciBus, Pic, Pit, Pm, Post, ResetControl, Rng, Rtc, TestDevice, Uart,
-    VirtioPci, rtc,
+    Console, DebugExit, FwCfg, IoApic, Keyboard, PciBus, Pic, Pit, Pm, Post, Rng, Rtc, TestDevice, Uart, VirtioPci, rtc,
 };
 use emu_core::{Device, Region};
 
@@ -42,7 +41,9 @@ impl Chips {
     /// The chips of a machine with so many processors and so much RAM.
     pub fn new(processors: u32, ram_bytes: u64) -> Chips {
         let mut bus = PciBus::new(high_mmio(ram_bytes));
-        for function in [Box::new(VirtioPci::new(Rng::new(SEED))) as Box<dyn PciFunction>, Box::new(VirtioPci::new(Console))] {
+        for function in
+            [Box::new(VirtioPci::new(Rng::new(SEED))) as Box<dyn PciFunction>, Box::new(VirtioPci::new(Console))]
+        {
             bus.add(function).expect("an empty bus has room for two");
         }
         let others: Vec<Box<dyn Device>> = vec![
@@ -52,7 +53,6 @@ impl Chips {
             Box::new(Keyboard::default()),
             Box::new(Pm::new(true)),
             Box::new(bus),
-            Box::new(ResetControl::default()),
             Box::new(Post::default()),
             Box::new(DebugExit::default()),
             Box::new(TestDevice::default()),

@@ -138,6 +138,7 @@ impl Machine {
             cpu.power_on();
             cpu.forget(Gpa(0), u64::MAX);
         }
+        self.pmus.fill_with(Pmu::default);
         self.idle.fill(false);
         self.enter();
     }

@@ -128,7 +128,8 @@ impl Machine {
 
     /// Where the window that begins at `start` ends, if nothing happens in it.
     fn window_end(&self, start: u64) -> Result<u64, End> {
-        let retired: u64 = self.cpus.iter().map(|c| c.counts()).map(|c| c.kernel.instructions + c.user.instructions).sum();
+        let retired: u64 =
+            self.cpus.iter().map(|c| c.counts()).map(|c| c.kernel.instructions + c.user.instructions).sum();
         let left = self.limits.instructions.saturating_sub(retired);
         if left == 0 {
             return Err(End::Instructions);
@@ -177,6 +178,7 @@ impl Machine {
             let mut seat = Seat { board: &mut self.board, pmu: &mut self.pmus[n], apic_id: n as u32 };
             let exit = self.cpus[n].run(&mut seat, *until);
             self.tell(n);
+            self.idle[n] = false;
             match exit {
                 Exit::Time => {}
                 Exit::Attention => self.attend(n, until)?,
@@ -266,10 +268,7 @@ impl Machine {
             self.idle[n] = false;
             let cpu = &mut self.cpus[n];
             match m.mode {
-                Delivery::Init => {
-                    cpu.lapic.reset();
-                    cpu.raise_init();
-                }
+                Delivery::Init => cpu.raise_init(),
                 Delivery::StartUp => cpu.raise_sipi(m.vector),
                 Delivery::Nmi => cpu.raise_nmi(),
                 mode => cpu.lapic.receive(mode, m.vector, m.level),

@@ -101,8 +101,7 @@ fn an_alarm_that_comes_before_the_horizon_wants_attention() {
 fn a_limit_of_guest_time_ends_at_its_tick() {
     let image = rom(&[0xeb, 0xfe]);
     let limits = Limits { time: Time::us(10), ..Limits::NONE };
-    let mut machine =
-        Machine::build(&Setup { limits, kind: Some(Kind::Rom), ..setup(&image) }).unwrap();
+    let mut machine = Machine::build(&Setup { limits, kind: Some(Kind::Rom), ..setup(&image) }).unwrap();
     assert!(matches!(machine.run(&mut Quiet::default()), End::Time));
     let counts = machine.counts()[0];
     assert_eq!((counts.clock, counts.kernel.instructions, counts.user.instructions), (22_000, 22_000, 0));
@@ -112,8 +111,7 @@ fn a_limit_of_guest_time_ends_at_its_tick() {
 fn a_reset_starts_again_and_the_counts_go_on() {
     let image = rom(&[0xb0, 0xfe, 0xe6, 0x64, 0xeb, 0xfe]);
     let limits = Limits { instructions: 21, ..Limits::NONE };
-    let mut machine =
-        Machine::build(&Setup { limits, kind: Some(Kind::Rom), ..setup(&image) }).unwrap();
+    let mut machine = Machine::build(&Setup { limits, kind: Some(Kind::Rom), ..setup(&image) }).unwrap();
     assert!(matches!(machine.run(&mut Quiet::default()), End::Instructions));
     assert_eq!(machine.counts()[0].kernel.instructions, 21);
     // MOV and OUT, again and again: the 21st instruction is a MOV.
@@ -162,8 +160,15 @@ fn halted_time_skips_to_the_alarm_and_counts_no_cycles() {
     // missing IDT makes a triple fault.
     let out = |port: u8, value: u8| vec![0xb0, value, 0xe6, port];
     let program = [
-        out(0x43, 0x30), out(0x40, 0xff), out(0x40, 0xff), out(0x20, 0x11), out(0x21, 0x20), out(0x21, 4),
-        out(0x21, 1), out(0x21, 0xfe), vec![0xfb, 0xf4, 0xeb, 0xfd],
+        out(0x43, 0x30),
+        out(0x40, 0xff),
+        out(0x40, 0xff),
+        out(0x20, 0x11),
+        out(0x21, 0x20),
+        out(0x21, 4),
+        out(0x21, 1),
+        out(0x21, 0xfe),
+        vec![0xfb, 0xf4, 0xeb, 0xfd],
     ];
     let image = multiboot(&[], &program.concat());
     let mut machine = Machine::build(&setup(&image)).unwrap();

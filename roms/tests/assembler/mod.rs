@@ -16,9 +16,11 @@ pub const IMAGE_BYTES: usize = 4096;
 /// Where an image begins.
 pub const BASE: u64 = (1 << 32) - IMAGE_BYTES as u64;
 
+/// Writes a lesson's program.
+type Write = fn(&mut Program);
+
 /// The images by name.
 pub fn images() -> Vec<(&'static str, Vec<u8>)> {
-    let lessons: [(&str, fn(&mut Program)); 3] =
-        [("count", count::write), ("rings", rings::write), ("overflow", overflow::write)];
-    lessons.into_iter().map(|(name, write)| (name, boot::image(&program::assemble(write)))).collect()
+    let image = |write| boot::image(&program::assemble(write));
+    vec![("count", image(count::write as Write)), ("rings", image(rings::write)), ("overflow", image(overflow::write))]
 }

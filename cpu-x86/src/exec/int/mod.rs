@@ -51,6 +51,14 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
         Cmpxchg => Meaning::plain(swap::cmpxchg),
         Cmpxchg8b => Meaning::plain(swap::cmpxchg8b),
         Cmpxchg16b => Meaning::plain(swap::cmpxchg16b),
+        _ => on_bits(i).or_else(|| conditional(i)).or_else(|| transfer(i)).or_else(|| rest(i)),
+    }
+}
+
+/// Shifts, products and bits.
+fn on_bits(i: &Instruction) -> Option<Meaning> {
+    use Mnemonic::*;
+    match i.mnemonic() {
         Shl | Sal | Shr | Sar => Meaning::plain(shift::shift),
         Rol | Ror | Rcl | Rcr => Meaning::plain(shift::rotate),
         Shld | Shrd => Meaning::plain(shift::double),
@@ -69,7 +77,7 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
         Andn | Bextr | Bzhi | Pdep | Pext => Meaning::plain(bits::field),
         Blsi | Blsmsk | Blsr => Meaning::plain(bits::lowest),
         Crc32 => Meaning::plain(bits::crc32),
-        _ => conditional(i).or_else(|| transfer(i)).or_else(|| rest(i)),
+        _ => None,
     }
 }
 

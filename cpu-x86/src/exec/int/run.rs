@@ -1,44 +1,31 @@
-//! What string instructions do to a whole run of elements at once. A run lies within one page at each of its ends, so
-//! it is readable and writable whole or not at all.
+//! What string instructions do to a whole run of elements at once. A run lies within one page at each of its ends, and
+//! the page is plain memory.
 //!
-//! `None`: not done and nothing changed; the caller goes on element by element, which raises what is to be raised.
+//! `None`: not done and nothing changed (a device, a page of code, a fault, a data breakpoint that may be met); the
+//! caller goes on element by element, which raises what is to be raised.
 
+use crate::memory::{Access, HostRun};
 use crate::state::Cpu;
 
-/// Most bytes of a run: a page.
-pub(super) const MOST: usize = 4096;
-/// Up to here a run goes through a small buffer, which costs little to clear.
-const SHORT: usize = 128;
-
-/// Copies `bytes` from linear address `from` to `to`, as if all were read before the first is written.
-pub(super) fn copy(cpu: &mut Cpu, from: u64, to: u64, bytes: usize) -> Option<()> {
-    if bytes <= SHORT {
-        return through(cpu, from, to, &mut [0; SHORT][..bytes]);
+/// The run of plain memory from linear address `at`.
+fn plain(cpu: &mut Cpu, at: u64, access: Access) -> Option<HostRun> {
+    if cpu.watching_data() {
+        return None;
     }
-    through(cpu, from, to, [0; MOST].get_mut(..bytes)?)
+    cpu.host_run(at, access).ok()?
 }
 
-fn through(cpu: &mut Cpu, from: u64, to: u64, buffer: &mut [u8]) -> Option<()> {
-    cpu.load_bytes(from, buffer).ok()?;
-    cpu.store_bytes(to, buffer).ok()
+/// Copies `bytes` from linear address `from` to `to`, as if byte by byte upwards.
+pub(super) fn copy(cpu: &mut Cpu, from: u64, to: u64, bytes: usize) -> Option<()> {
+    let from = plain(cpu, from, Access::Read)?;
+    plain(cpu, to, Access::Write)?.copy_from(&from, bytes);
+    Some(())
 }
 
 /// Fills `bytes` at linear address `to` with the elements `v`, each of `each` bytes.
 pub(super) fn fill(cpu: &mut Cpu, to: u64, bytes: usize, v: u64, each: usize) -> Option<()> {
-    if bytes <= SHORT {
-        return store_filled(cpu, to, &mut [0; SHORT][..bytes], v, each);
-    }
-    store_filled(cpu, to, [0; MOST].get_mut(..bytes)?, v, each)
-}
-
-fn store_filled(cpu: &mut Cpu, to: u64, buffer: &mut [u8], v: u64, each: usize) -> Option<()> {
-    let v = v.to_le_bytes();
-    if each == 1 {
-        buffer.fill(v[0]);
-    } else {
-        buffer.chunks_exact_mut(each).for_each(|e| e.copy_from_slice(&v[..each]));
-    }
-    cpu.store_bytes(to, buffer).ok()
+    plain(cpu, to, Access::Write)?.fill(v, each, bytes);
+    Some(())
 }
 
 /// Where a comparison ended.
@@ -54,31 +41,29 @@ pub(super) struct Compared {
 /// Compares `bytes` at linear addresses `a` and `b` in elements of `each` bytes, up to and with the first that is not
 /// equal (`equal`), or is.
 pub(super) fn compare(cpu: &mut Cpu, a: u64, b: u64, bytes: usize, each: usize, equal: bool) -> Option<Compared> {
-    if bytes <= SHORT {
-        let (mut x, mut y) = ([0; SHORT], [0; SHORT]);
-        cpu.load_bytes(a, &mut x[..bytes]).ok()?;
-        cpu.load_bytes(b, &mut y[..bytes]).ok()?;
-        return Some(first(&x[..bytes], &y[..bytes], each, equal));
-    }
-    let (mut x, mut y) = ([0; MOST], [0; MOST]);
-    cpu.load_bytes(a, x.get_mut(..bytes)?).ok()?;
-    cpu.load_bytes(b, y.get_mut(..bytes)?).ok()?;
-    Some(first(&x[..bytes], &y[..bytes], each, equal))
+    let (a, b) = (plain(cpu, a, Access::Read)?, plain(cpu, b, Access::Read)?);
+    a.with(|x| b.with(|y| Some(first(x.get(..bytes)?, y.get(..bytes)?, each, equal))))
 }
 
 /// Compares the elements `v` with `bytes` at linear address `at`; else as [`compare`].
 pub(super) fn scan(cpu: &mut Cpu, at: u64, bytes: usize, v: u64, each: usize, equal: bool) -> Option<Compared> {
-    let mut x = [0; SHORT];
-    let bytes = bytes.min(SHORT);
-    cpu.load_bytes(at, &mut x[..bytes]).ok()?;
-    let x = &x[..bytes];
-    let found = if each == 1 && !equal {
-        x.iter().position(|e| u64::from(*e) == v)
-    } else {
-        x.chunks_exact(each).position(|e| (element(e) == v) != equal)
-    };
-    let last = found.unwrap_or(bytes / each - 1);
-    Some(Compared { elements: last + 1, a: v, b: element(&x[last * each..(last + 1) * each]) })
+    plain(cpu, at, Access::Read)?.with(|x| {
+        let x = x.get(..bytes)?;
+        let found = if each == 1 {
+            byte(x, v as u8, equal)
+        } else {
+            x.chunks_exact(each).position(|e| (element(e) == v) != equal)
+        };
+        let last = found.unwrap_or(bytes / each - 1);
+        Some(Compared { elements: last + 1, a: v, b: element(&x[last * each..(last + 1) * each]) })
+    })
+}
+
+/// Where the first byte is that is not `v` (`equal`), or is: blocks without one are passed whole.
+fn byte(x: &[u8], v: u8, equal: bool) -> Option<usize> {
+    let blocks = x.chunks_exact(64).take_while(|block| !block.iter().fold(false, |any, e| any | ((*e == v) != equal)));
+    let skip = 64 * blocks.count();
+    x.get(skip..)?.iter().position(|e| (*e == v) != equal).map(|n| n + skip)
 }
 
 /// The first pair of elements that ends a comparison, or the last pair. Both runs are of equal, whole, positive length.
@@ -89,7 +74,7 @@ fn first(x: &[u8], y: &[u8], each: usize, equal: bool) -> Compared {
         skip = same * 64 / each;
     }
     let all = x.chunks_exact(each).zip(y.chunks_exact(each));
-    let found = all.clone().skip(skip).position(|(a, b)| (a == b) != equal);
+    let found = all.skip(skip).position(|(a, b)| (a == b) != equal);
     let last = found.map_or(x.len() / each - 1, |n| n + skip);
     let at = last * each..(last + 1) * each;
     Compared { elements: last + 1, a: element(&x[at.clone()]), b: element(&y[at]) }

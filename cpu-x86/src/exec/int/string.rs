@@ -263,7 +263,7 @@ impl Operation {
         let n = if in_page + bytes > 4096 {
             0
         } else if self.backward() {
-            n.min(in_page / bytes + 1).min(offset / bytes + 1)
+            n.min(in_page / bytes + 1).min((offset / bytes).saturating_add(1))
         } else {
             n.min((4096 - in_page) / bytes).min(((self.mask - offset) / bytes).saturating_add(1))
         };
@@ -277,14 +277,11 @@ impl Operation {
         if self.backward() { at.wrapping_add(self.step.wrapping_mul(n - 1)) } else { at }
     }
 
-    /// How many of `n` elements can be copied at once although the destination follows the source closely: those that
-    /// no earlier one overwrites. `None` when the two overlap within an element.
+    /// How many of `n` elements can be copied at once, byte by byte upwards: going up all, but none when source and
+    /// destination overlap within an element; going down those whose source and destination lie apart.
     fn apart(&self, from: u64, to: u64, n: u64) -> Option<u64> {
-        let ahead = if self.backward() { from.wrapping_sub(to) } else { to.wrapping_sub(from) };
-        let bytes = u64::from(self.w.bytes());
-        if ahead == 0 || ahead >= n * bytes {
-            return Some(n);
-        }
-        Some(ahead / bytes).filter(|n| *n > 0)
+        let (ahead, bytes) = (to.wrapping_sub(from), u64::from(self.w.bytes()));
+        let n = if self.backward() && ahead != 0 { n.min(ahead.min(ahead.wrapping_neg()) / bytes) } else { n };
+        (n > 0 && (ahead == 0 || ahead >= bytes)).then_some(n)
     }
 }

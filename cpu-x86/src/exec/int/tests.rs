@@ -22,7 +22,9 @@ fn machine(bits: u32) -> (Box<Cpu>, Arc<Ram>) {
             cpu.set_segment(s, Segment { selector: 8, base: 0, limit, attr });
         }
     }
+    cpu.regs[..16].fill(0);
     cpu.regs[4] = 0x8000;
+    cpu.tr = Segment::default();
     cpu.rip = 0x1000;
     (cpu, ram)
 }
@@ -69,6 +71,7 @@ fn runs_and_single_elements_give_the_same_state_and_the_same_fault() {
         x % below
     };
     let (mut moved, mut faulted) = (0, 0);
+    let mut machines = [16, 32, 64].map(|bits| (machine(bits), machine(bits)));
     for round in 0..6000 {
         let bits = [16, 32, 64][round % 3];
         let opcode = [0xa4, 0xaa, 0xa6, 0xae, 0xac][next(5) as usize] | next(2) as u8;
@@ -78,8 +81,8 @@ fn runs_and_single_elements_give_the_same_state_and_the_same_fault() {
         } else if bits == 64 && next(3) == 0 {
             code.insert(1, 0x48);
         }
-        let (mut a, ram_a) = machine(bits);
-        let (mut b, ram_b) = machine(bits);
+        let ((a, ram_a), (b, ram_b)) = &mut machines[round % 3];
+        let flat = Segment { limit: a.segment(Seg::Ds).limit, ..*a.segment(Seg::Es) };
         let mut memory = vec![0u8; 0x11000];
         let period = 1 + next(16) as usize;
         (0..memory.len()).for_each(|n| memory[n] = (n % period) as u8);
@@ -91,16 +94,15 @@ fn runs_and_single_elements_give_the_same_state_and_the_same_fault() {
         let di = [di, si + next(40), si.saturating_sub(next(40)), edge][next(4) as usize];
         let limit = 0x7c00 + next(0x800) as u32;
         let (count, df) = (next(0x600), next(4) == 0);
-        for (cpu, ram) in [(&mut a, &ram_a), (&mut b, &ram_b)] {
+        for (cpu, ram) in [(&mut *a, &ram_a), (&mut *b, &ram_b)] {
+            cpu.rip = 0x1000;
             assert!(ram.write(Gpa(0), &memory));
             (cpu.regs[0], cpu.regs[1], cpu.regs[6], cpu.regs[7]) = (0x0201_0301, count, si, di);
             cpu.set_flags(if df { flag::DF } else { 0 });
-            if bits == 32 && limit & 1 != 0 {
-                let es = Segment { limit, ..*cpu.segment(Seg::Es) };
-                cpu.set_segment(Seg::Es, es);
-            }
+            let limited = bits == 32 && limit & 1 != 0;
+            cpu.set_segment(Seg::Es, if limited { Segment { limit, ..flat } } else { flat });
         }
-        let (done, reference) = (step(&mut a, &code), one_by_one(&mut b, &code));
+        let (done, reference) = (step(a, &code), one_by_one(b, &code));
         assert_eq!(done, reference, "{bits} {code:02x?} from {si:#x} to {di:#x}, {count} times");
         assert_eq!(a.regs, b.regs, "{bits} {code:02x?} from {si:#x} to {di:#x}, {count} times, DF {df}");
         assert_eq!(a.flags(), b.flags());
@@ -324,4 +326,41 @@ fn ports_want_iopl_or_the_bitmap() {
     cpu.regs[7] = 0x4000;
     assert_eq!(step(&mut cpu, &[0xf3, 0x6d]), Ok(()));
     assert_eq!((cpu.regs[1], cpu.regs[7], word(&ram, 0x4004)), (0, 0x400c, u64::MAX));
+}
+
+#[test]
+fn no_bytes_in_any_mode_make_an_instruction_panic() {
+    let mut x = 0x0bad_5eedu64;
+    let mut next = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x
+    };
+    let mut machines = [16, 32, 64].map(machine);
+    let (mut ran, mut ok) = (0, 0);
+    for round in 0..400_000 {
+        let (cpu, _) = &mut machines[round % 3];
+        let mut code = [0; 15];
+        code.iter_mut().for_each(|b| *b = next() as u8);
+        if round % 2 == 0 {
+            code[0] = 0x0f;
+        }
+        cpu.regs[..16]
+            .iter_mut()
+            .for_each(|r| *r = [next(), next() & 0xffff, next() >> 44, u64::MAX][next() as usize & 3]);
+        cpu.set_flags(next() & (flag::STATUS | flag::DF));
+        cpu.rip = next() & 0xffff;
+        let i = Decoder::with_ip(cpu.code_bits(), &code, cpu.rip & 0xfff, DecoderOptions::NONE).decode();
+        let Some(meaning) = (!i.is_invalid()).then(|| lookup(&i)).flatten() else { continue };
+        cpu.next_rip = cpu.rip + i.len() as u64;
+        let before = cpu.regs;
+        let done = (meaning.run)(cpu, &i);
+        ran += 1;
+        ok += usize::from(done.is_ok());
+        if done.is_err() && !i.is_string_instruction() {
+            assert_eq!(cpu.regs, before, "{:?} faulted half-done", i.code());
+        }
+    }
+    assert!(ran > 100_000 && ok > 50_000, "{ran} {ok}");
 }

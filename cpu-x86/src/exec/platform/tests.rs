@@ -325,7 +325,7 @@ proptest! {
         c.vec[15].0[15] = u8::from(sse);
         c.vec[0].0[31] = u8::from(avx);
         c.regs[0] = ask;
-        let expected = ask & (u64::from(x87) | u64::from(sse) * 2 | u64::from(avx) * 4);
+        let expected = ask & (u64::from(x87) | u64::from(sse) << 1 | u64::from(avx) << 2);
         for code in [XSAVE64, XSAVEOPT64, XSAVEC64, XSAVES64] {
             put(&c, AT + 512, &[0; 64]);
             prop_assert_eq!(run(&mut c, code), Ok(()));

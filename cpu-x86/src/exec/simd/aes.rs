@@ -3,20 +3,25 @@
 //! The S-box and the MixColumns tables are computed from the field's arithmetic. Source: FIPS 197; SDM vol. 2,
 //! AESENC and its neighbours; vol. 1, 12.13.
 
-use super::describe::Kernel;
+use super::describe::{Form, Kernel};
 use super::galois::{inverse, multiply};
 use super::value::V;
 use iced_x86::Mnemonic;
 
 /// The kernel of `m`.
-pub fn kernel(m: Mnemonic) -> Option<Kernel> {
+pub fn kernel(m: Mnemonic, f: Form) -> Option<Kernel> {
+    if f.ymm { rounds::<32>(m) } else { rounds::<16>(m) }
+}
+
+/// The kernel of `m` for operands of `N` bytes.
+fn rounds<const N: usize>(m: Mnemonic) -> Option<Kernel> {
     use Mnemonic::*;
     Some(match m {
-        Aesenc | Vaesenc => Kernel::Two(|a, b| columns(&shift(a, &SBOX, 5), &MIX, b)),
-        Aesenclast | Vaesenclast => Kernel::Two(|a, b| xor(&shift(a, &SBOX, 5), b)),
-        Aesdec | Vaesdec => Kernel::Two(|a, b| columns(&shift(a, &INVERSE_SBOX, 13), &INVERSE_MIX, b)),
-        Aesdeclast | Vaesdeclast => Kernel::Two(|a, b| xor(&shift(a, &INVERSE_SBOX, 13), b)),
-        Aesimc | Vaesimc => Kernel::Two(|_, b| columns(b, &INVERSE_MIX, &V::ZERO)),
+        Aesenc | Vaesenc => Kernel::Two(|a, b| columns::<N>(&shift::<N>(a, &SBOX, 5), &MIX, b)),
+        Aesenclast | Vaesenclast => Kernel::Two(|a, b| xor(&shift::<N>(a, &SBOX, 5), b)),
+        Aesdec | Vaesdec => Kernel::Two(|a, b| columns::<N>(&shift::<N>(a, &INVERSE_SBOX, 13), &INVERSE_MIX, b)),
+        Aesdeclast | Vaesdeclast => Kernel::Two(|a, b| xor(&shift::<N>(a, &INVERSE_SBOX, 13), b)),
+        Aesimc | Vaesimc => Kernel::Two(|_, b| columns::<N>(b, &INVERSE_MIX, &V::ZERO)),
         Aeskeygenassist | Vaeskeygenassist => Kernel::Imm(keygen),
         _ => return None,
     })
@@ -59,14 +64,14 @@ const fn mix(by: [u8; 4]) -> [u32; 256] {
 
 /// ShiftRows and SubBytes of both halves: byte k comes from byte `step` * k (mod 16). 5 shifts rows left, 13 right.
 #[inline(always)]
-fn shift(a: &V, sbox: &[u8; 256], step: usize) -> V {
-    V::from_fn(|k| sbox[usize::from(a.get::<u8>((k & 16) | ((k * step) & 15)))])
+fn shift<const N: usize>(a: &V, sbox: &[u8; 256], step: usize) -> V {
+    V::first::<N, _>(|k| sbox[usize::from(a.get::<u8>((k & 16) | ((k * step) & 15)))])
 }
 
 /// MixColumns, then the round key.
 #[inline(always)]
-fn columns(s: &V, table: &[u32; 256], key: &V) -> V {
-    V::from_fn(|c| {
+fn columns<const N: usize>(s: &V, table: &[u32; 256], key: &V) -> V {
+    V::first::<N, _>(|c| {
         let [x0, x1, x2, x3] = s.get::<u32>(c).to_le_bytes().map(|x| table[usize::from(x)]);
         x0 ^ x1.rotate_left(8) ^ x2.rotate_left(16) ^ x3.rotate_left(24) ^ key.get::<u32>(c)
     })

@@ -4,8 +4,10 @@
 //! is `b`. A legacy encoding's `a` is its destination. `c` is the third source: the old destination of an FMA, the
 //! mask of a variable blend, the implicit XMM0. Source: SDM vol. 2A, 2.3 and 3.1.1.4.
 
+use super::run::Run;
 use super::value::V;
 use super::{aes, control, convert, fma, fp, galois, integer, motion, sha, shuffle};
+use crate::fault::Stop;
 use crate::memory::Access;
 use crate::state::Cpu;
 use iced_x86::{EncodingKind, Instruction, MemorySize, Mnemonic, OpKind};
@@ -95,6 +97,8 @@ pub struct Simd {
     pub count: u8,
     /// The immediate operand.
     pub imm: u8,
+    /// What runs it.
+    pub(super) shape: Run,
 }
 
 /// Which of its forms an instruction has, where a mnemonic alone does not choose the kernel.
@@ -102,6 +106,8 @@ pub struct Simd {
 pub struct Form {
     /// An operand is an MM register: lanes of 8 bytes, not 16.
     pub mmx: bool,
+    /// An operand is a YMM register.
+    pub ymm: bool,
     /// There is a memory operand.
     pub memory: bool,
     /// The memory operand is the destination.
@@ -126,9 +132,9 @@ fn kernel(m: Mnemonic, f: Form) -> Option<(Kernel, Per)> {
     integer::kernel(m, f)
         .or_else(|| motion::kernel(m, f))
         .or_else(|| shuffle::kernel(m, f))
-        .or_else(|| aes::kernel(m))
+        .or_else(|| aes::kernel(m, f))
         .or_else(|| sha::kernel(m))
-        .or_else(|| galois::kernel(m))
+        .or_else(|| galois::kernel(m, f))
         .or_else(|| control::kernel(m))
         .map(|k| (k, Per::Fixed(0)))
         .or_else(|| fp::kernel(m))
@@ -154,6 +160,7 @@ pub fn describe(i: &Instruction) -> Option<Simd> {
     let memory_bytes = if memory { i.memory_size().size() } else { 0 };
     let form = Form {
         mmx: places.iter().any(|p| matches!(p, Place::Mm(_))),
+        ymm: places.iter().any(|p| matches!(p, Place::Ymm(_))),
         memory,
         store: places[0] == Place::Memory,
         imm,
@@ -162,7 +169,7 @@ pub fn describe(i: &Instruction) -> Option<Simd> {
     let (kernel, per) = kernel(i.mnemonic(), form)?;
     let [dst, a, b, c] = arrange(places, count, vex, kernel);
     let bytes = places.iter().map(|p| p.bytes()).fold(memory_bytes as u8, u8::max);
-    Some(Simd {
+    let mut simd = Simd {
         kernel,
         dst,
         a,
@@ -177,7 +184,10 @@ pub fn describe(i: &Instruction) -> Option<Simd> {
             Per::Bytes(each) => bytes / each,
         },
         imm: if imm { i.immediate8() } else { 0 },
-    })
+        shape: |_, _, _| Err(Stop::Unimplemented),
+    };
+    simd.shape = simd.choose();
+    Some(simd)
 }
 
 /// Where operand `n` is; `None` if it is nowhere a described instruction has operands.
@@ -249,6 +259,14 @@ fn aligned(m: Mnemonic, vex: bool, bytes: usize) -> bool {
 }
 
 impl Place {
+    /// Number of the register; 0 for what is none.
+    #[inline(always)]
+    pub const fn number(self) -> u8 {
+        match self {
+            Place::Xmm(n) | Place::Ymm(n) | Place::Mm(n) | Place::Gpr(n) => n,
+            Place::None | Place::Memory => 0,
+        }
+    }
     /// Bytes of the vector register; 0 for what is none.
     pub const fn bytes(self) -> u8 {
         match self {

@@ -32,6 +32,19 @@ macro_rules! one {
     };
 }
 
+/// `two` for the lowest element alone: with the index known, the value stays in host registers.
+macro_rules! two1 {
+    ($t:ty, $f:expr) => {
+        Kernel::Fp(|a, b, _, env| a.with(0, $f(a.get::<$t>(0), b.get(0), env)))
+    };
+}
+/// `one`, likewise.
+macro_rules! one1 {
+    ($t:ty, $f:expr) => {
+        Kernel::Fp(|a, b, _, env| a.with(0, $f(b.get::<$t>(0), env)))
+    };
+}
+
 /// The kernel of `m`.
 #[rustfmt::skip] // One row a mnemonic.
 pub fn kernel(m: Mnemonic) -> Option<(Kernel, Per)> {
@@ -39,36 +52,36 @@ pub fn kernel(m: Mnemonic) -> Option<(Kernel, Per)> {
     Some(match m {
         Addps | Vaddps       => (two!(u32, f32::add), PS),
         Addpd | Vaddpd       => (two!(u64, f64::add), PD),
-        Addss | Vaddss       => (two!(u32, f32::add), ONE),
-        Addsd | Vaddsd       => (two!(u64, f64::add), ONE),
+        Addss | Vaddss       => (two1!(u32, f32::add), ONE),
+        Addsd | Vaddsd       => (two1!(u64, f64::add), ONE),
         Subps | Vsubps       => (two!(u32, f32::sub), PS),
         Subpd | Vsubpd       => (two!(u64, f64::sub), PD),
-        Subss | Vsubss       => (two!(u32, f32::sub), ONE),
-        Subsd | Vsubsd       => (two!(u64, f64::sub), ONE),
+        Subss | Vsubss       => (two1!(u32, f32::sub), ONE),
+        Subsd | Vsubsd       => (two1!(u64, f64::sub), ONE),
         Mulps | Vmulps       => (two!(u32, f32::mul), PS),
         Mulpd | Vmulpd       => (two!(u64, f64::mul), PD),
-        Mulss | Vmulss       => (two!(u32, f32::mul), ONE),
-        Mulsd | Vmulsd       => (two!(u64, f64::mul), ONE),
+        Mulss | Vmulss       => (two1!(u32, f32::mul), ONE),
+        Mulsd | Vmulsd       => (two1!(u64, f64::mul), ONE),
         Divps | Vdivps       => (two!(u32, f32::div), PS),
         Divpd | Vdivpd       => (two!(u64, f64::div), PD),
-        Divss | Vdivss       => (two!(u32, f32::div), ONE),
-        Divsd | Vdivsd       => (two!(u64, f64::div), ONE),
+        Divss | Vdivss       => (two1!(u32, f32::div), ONE),
+        Divsd | Vdivsd       => (two1!(u64, f64::div), ONE),
         Minps | Vminps       => (two!(u32, f32::min), PS),
         Minpd | Vminpd       => (two!(u64, f64::min), PD),
-        Minss | Vminss       => (two!(u32, f32::min), ONE),
-        Minsd | Vminsd       => (two!(u64, f64::min), ONE),
+        Minss | Vminss       => (two1!(u32, f32::min), ONE),
+        Minsd | Vminsd       => (two1!(u64, f64::min), ONE),
         Maxps | Vmaxps       => (two!(u32, f32::max), PS),
         Maxpd | Vmaxpd       => (two!(u64, f64::max), PD),
-        Maxss | Vmaxss       => (two!(u32, f32::max), ONE),
-        Maxsd | Vmaxsd       => (two!(u64, f64::max), ONE),
+        Maxss | Vmaxss       => (two1!(u32, f32::max), ONE),
+        Maxsd | Vmaxsd       => (two1!(u64, f64::max), ONE),
         Sqrtps | Vsqrtps     => (one!(u32, f32::sqrt), PS),
         Sqrtpd | Vsqrtpd     => (one!(u64, f64::sqrt), PD),
-        Sqrtss | Vsqrtss     => (one!(u32, f32::sqrt), ONE),
-        Sqrtsd | Vsqrtsd     => (one!(u64, f64::sqrt), ONE),
+        Sqrtss | Vsqrtss     => (one1!(u32, f32::sqrt), ONE),
+        Sqrtsd | Vsqrtsd     => (one1!(u64, f64::sqrt), ONE),
         Rcpps | Vrcpps       => (one!(u32, |x, _: &mut Env| approximate::rcp(x)), PS),
-        Rcpss | Vrcpss       => (one!(u32, |x, _: &mut Env| approximate::rcp(x)), ONE),
+        Rcpss | Vrcpss       => (one1!(u32, |x, _: &mut Env| approximate::rcp(x)), ONE),
         Rsqrtps | Vrsqrtps   => (one!(u32, |x, _: &mut Env| approximate::rsqrt(x)), PS),
-        Rsqrtss | Vrsqrtss   => (one!(u32, |x, _: &mut Env| approximate::rsqrt(x)), ONE),
+        Rsqrtss | Vrsqrtss   => (one1!(u32, |x, _: &mut Env| approximate::rsqrt(x)), ONE),
         Roundps | Vroundps   => (Kernel::FpImm(round_single), PS),
         Roundpd | Vroundpd   => (Kernel::FpImm(round_double), PD),
         Roundss | Vroundss   => (Kernel::FpImm(round_single), ONE),

@@ -3,15 +3,21 @@
 //! Source: SDM vol. 2, PCLMULQDQ, GF2P8MULB, GF2P8AFFINEQB, GF2P8AFFINEINVQB; the field is GF(2^8) with
 //! x^8 + x^4 + x^3 + x + 1, as in FIPS 197.
 
-use super::describe::Kernel;
+use super::describe::{Form, Kernel};
 use super::value::{V, each};
 use iced_x86::Mnemonic;
 
 /// The kernel of `m`.
-pub fn kernel(m: Mnemonic) -> Option<Kernel> {
+pub fn kernel(m: Mnemonic, f: Form) -> Option<Kernel> {
     use Mnemonic::*;
     Some(match m {
-        Pclmulqdq | Vpclmulqdq => Kernel::Imm(pclmulqdq),
+        Pclmulqdq | Vpclmulqdq => {
+            if f.ymm {
+                Kernel::Imm(pclmulqdq::<32>)
+            } else {
+                Kernel::Imm(pclmulqdq::<16>)
+            }
+        }
         Gf2p8mulb | Vgf2p8mulb => Kernel::Two(|a, b| each(a, b, multiply)),
         Gf2p8affineqb | Vgf2p8affineqb => Kernel::Imm(|a, b, imm| affine(a, b, imm, |x| x)),
         Gf2p8affineinvqb | Vgf2p8affineinvqb => Kernel::Imm(|a, b, imm| affine(a, b, imm, inverse)),
@@ -20,8 +26,8 @@ pub fn kernel(m: Mnemonic) -> Option<Kernel> {
 }
 
 /// In each half, the carry-less product of the quadwords that bits 0 and 4 of `imm` pick.
-fn pclmulqdq(a: &V, b: &V, imm: u8) -> V {
-    V::from_fn(|half| {
+fn pclmulqdq<const N: usize>(a: &V, b: &V, imm: u8) -> V {
+    V::first::<N, _>(|half| {
         let x: u64 = a.get(2 * half + usize::from(imm & 1));
         let y: u64 = b.get(2 * half + usize::from(imm >> 4 & 1));
         carryless(x, y)

@@ -3,7 +3,7 @@
 //! The table has one row a mnemonic; legacy and VEX names share it. Source: SDM vol. 2, the instruction of that name.
 
 use super::describe::{Form, Kernel};
-use super::value::{Bits, Lane, V, each, each1};
+use super::value::{BYTES, Bits, Lane, V, each, each1};
 use iced_x86::Mnemonic;
 
 /// A kernel of two operands that works lane by lane.
@@ -22,6 +22,12 @@ macro_rules! lane1 {
 macro_rules! halves {
     ($form:ident, $f:ident::<$($t:ty),+>, $g:expr) => {
         if $form.mmx { Kernel::Two(|a, b| $f::<$($t),+, 8>(a, b, $g)) } else { Kernel::Two(|a, b| $f::<$($t),+, 16>(a, b, $g)) }
+    };
+}
+/// A kernel for 32 bytes, or for 16.
+macro_rules! sized {
+    ($form:ident, $kind:ident, $f:ident) => {
+        if $form.ymm { Kernel::$kind($f::<32>) } else { Kernel::$kind($f::<16>) }
     };
 }
 /// A shift: by the immediate, or by the low quadword of the second operand.
@@ -69,7 +75,7 @@ pub fn kernel(m: Mnemonic, f: Form) -> Option<Kernel> {
         Pmuldq | Vpmuldq     => lane!(i64, |x, y| i64::from(x as i32) * i64::from(y as i32)),
         Pmaddwd | Vpmaddwd   => lane!(u32, pmaddwd),
         Pmaddubsw | Vpmaddubsw => lane!(u16, pmaddubsw),
-        Psadbw | Vpsadbw     => Kernel::Two(psadbw),
+        Psadbw | Vpsadbw     => sized!(f, Two, psadbw),
 
         Pcmpeqb | Vpcmpeqb   => lane!(u8, |x, y| if x == y { u8::MAX } else { 0 }),
         Pcmpeqw | Vpcmpeqw   => lane!(u16, |x, y| if x == y { u16::MAX } else { 0 }),
@@ -131,7 +137,7 @@ pub fn kernel(m: Mnemonic, f: Form) -> Option<Kernel> {
         Vpsrlvq              => lane!(u64, |x: u64, n: u64| x.shr(n)),
         Vpsravd              => lane!(u32, |x: u32, n: u32| x.sar(n.into())),
 
-        Mpsadbw | Vmpsadbw   => Kernel::Imm(mpsadbw),
+        Mpsadbw | Vmpsadbw   => sized!(f, Imm, mpsadbw),
         Ptest | Vptest       => Kernel::Flags(|a, b| test(a, b, u64::MAX)),
         Vtestps              => Kernel::Flags(|a, b| test(a, b, 0x8000_0000_8000_0000)),
         Vtestpd              => Kernel::Flags(|a, b| test(a, b, 1 << 63)),
@@ -154,13 +160,13 @@ fn pmaddubsw(x: u16, y: u16) -> u16 {
 }
 
 /// In each quadword, the sum of the absolute differences of its eight bytes.
-fn psadbw(a: &V, b: &V) -> V {
-    V::from_fn(|q| (0..8).map(|k| u64::from(a.get::<u8>(8 * q + k).abs_diff(b.get(8 * q + k)))).sum::<u64>())
+fn psadbw<const N: usize>(a: &V, b: &V) -> V {
+    V::first::<N, _>(|q| (0..8).map(|k| u64::from(a.get::<u8>(8 * q + k).abs_diff(b.get(8 * q + k)))).sum::<u64>())
 }
 
 /// Eight sums of four absolute differences in each 128 bits: a block of `b` slides over `a`.
-fn mpsadbw(a: &V, b: &V, imm: u8) -> V {
-    V::from_fn(|k| {
+fn mpsadbw<const N: usize>(a: &V, b: &V, imm: u8) -> V {
+    V::first::<N, _>(|k| {
         let (base, control) = (k / 8 * 16, imm >> (k / 8 * 3));
         let from = base + usize::from(control >> 2 & 1) * 4 + k % 8;
         let block = base + usize::from(control & 3) * 4;
@@ -189,10 +195,16 @@ fn pairs<T: Lane, const HALF: usize>(a: &V, b: &V, f: impl Fn(T, T) -> T) -> V {
 #[inline(always)]
 fn pack<S: Lane, D: Lane, const HALF: usize>(a: &V, b: &V, f: impl Fn(S) -> D) -> V {
     let n = HALF / S::BYTES;
-    V::from_fn(|k| {
-        let (base, at) = (k / (2 * n) * n, k % (2 * n));
-        f(if at < n { a.get(base + at) } else { b.get(base + at - n) })
-    })
+    let mut r = V::ZERO;
+    for base in (0..BYTES / S::BYTES).step_by(n) {
+        for k in 0..n {
+            r.put(2 * base + k, f(a.get(base + k)));
+        }
+        for k in 0..n {
+            r.put(2 * base + n + k, f(b.get(base + k)));
+        }
+    }
+    r
 }
 
 /// ZF: no bit of `mask` is set in both; CF: none is set in `b` alone. The others are cleared.

@@ -4,9 +4,11 @@
 //! for MM, XMM and YMM operands and for the legacy and VEX encodings. `describe` turns a decoded instruction into a
 //! [`Simd`]: its kernel, and where the operands are. [`Simd::run`] loads them, runs the kernel and writes the result,
 //! with the rules all of them share: which state must be enabled, alignment, the upper bits of the register, MXCSR.
+//! [`Vector`] is both with the operand's address: an engine decodes it once and keeps it.
 //! The few instructions that do not fit (string compares, gathers, masked moves, MXCSR moves) are functions of their
 //! own. Source: SDM vol. 2.
 
+mod address;
 mod aes;
 mod approximate;
 mod check;
@@ -30,6 +32,8 @@ mod native_tests;
 #[cfg(test)]
 mod tests;
 
+#[allow(unused_imports, reason = "for the engine and the other groups")]
+pub use address::Address;
 #[allow(unused_imports, reason = "for the engine and the other groups")]
 pub use check::{check_avx, check_mmx, check_sse};
 #[allow(unused_imports, reason = "for the engine and the other groups")]
@@ -55,13 +59,37 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
 
 /// Executes an instruction that [`describe`] knows.
 fn described(cpu: &mut Cpu, i: &Instruction) -> Done {
-    let Some(simd) = describe(i) else { return Err(Stop::Unimplemented) };
-    simd.check(cpu)?;
-    let at = match simd.access() {
-        Some(access) => cpu.address(i, u32::from(simd.memory_bytes), access)?,
-        None => 0,
-    };
-    simd.run(cpu, at)
+    Vector::of(i).map_or(Err(Stop::Unimplemented), |v| v.run(cpu))
+}
+
+/// A vector instruction with all that is needed to run it: for an engine to keep instead of the `Instruction`.
+#[derive(Clone, Copy)]
+pub struct Vector {
+    /// What it does.
+    pub simd: Simd,
+    /// Where its memory operand is, if it has one.
+    pub address: Address,
+}
+
+impl Vector {
+    /// The vector instruction `i`; `None` for what is not described (see [`describe`]).
+    pub fn of(i: &Instruction) -> Option<Vector> {
+        describe(i).map(|simd| Vector { simd, address: Address::of(i) })
+    }
+
+    /// Executes it; `cpu.rip` must be its offset.
+    ///
+    /// # Errors
+    /// What the instruction raises.
+    #[inline]
+    pub fn run(&self, cpu: &mut Cpu) -> Done {
+        self.simd.check(cpu)?;
+        let at = match self.simd.access() {
+            Some(access) => self.address.linear(cpu, u32::from(self.simd.memory_bytes), access)?,
+            None => 0,
+        };
+        self.simd.run(cpu, at)
+    }
 }
 
 /// #UD for what the processor does not offer.

@@ -52,7 +52,7 @@ pub fn kernel(m: Mnemonic, f: Form) -> Option<Kernel> {
         Pmovzxwq | Vpmovzxwq               => Kernel::Two(|_, b| V::from_fn(|k| u64::from(b.get::<u16>(k)))),
         Pmovzxdq | Vpmovzxdq               => Kernel::Two(|_, b| V::from_fn(|k| u64::from(b.get::<u32>(k)))),
 
-        Pmovmskb | Vpmovmskb               => Kernel::Two(|_, b| signs::<u8>(b)),
+        Pmovmskb | Vpmovmskb               => Kernel::Two(pmovmskb),
         Movmskps | Vmovmskps               => Kernel::Two(|_, b| signs::<u32>(b)),
         Movmskpd | Vmovmskpd               => Kernel::Two(|_, b| signs::<u64>(b)),
         Pinsrb | Vpinsrb                   => Kernel::Imm(|a, b, imm| a.with(usize::from(imm & 15), b.get::<u8>(0))),
@@ -74,6 +74,14 @@ pub fn kernel(m: Mnemonic, f: Form) -> Option<Kernel> {
 fn broadcast<T: Lane>(b: &V) -> V {
     let x: T = b.get(0);
     V::from_fn(|_| x)
+}
+
+/// The most significant bit of every byte, byte 0 in bit 0.
+fn pmovmskb(_: &V, b: &V) -> V {
+    // The factor moves bit 7 of byte k to bit 56 + k, and nothing else there.
+    let eight =
+        |k: usize| u32::from(((b.get::<u64>(k) & 0x8080_8080_8080_8080).wrapping_mul(0x2_0408_1020_4081) >> 56) as u8);
+    V::low(eight(0) | eight(1) << 8 | eight(2) << 16 | eight(3) << 24)
 }
 
 /// The most significant bit of every element, element 0 in bit 0.

@@ -529,7 +529,7 @@ fn unmasked_exceptions_agree_with_the_host() {
         let mut i = Instruction::default();
         i.set_code(code);
         fp::kernel(i.mnemonic()).is_some() || fma::kernel(i.mnemonic()).is_some() || {
-            let form = Form { mmx: false, memory: false, store: false, imm: false, wide: false };
+            let form = Form { mmx: false, ymm: false, memory: false, store: false, imm: false, wide: false };
             convert::kernel(i.mnemonic(), form).is_some()
         }
     };

@@ -40,98 +40,178 @@ impl Simd {
         if self.aligned && at & u64::from(self.memory_bytes - 1) != 0 {
             return Err(Stop::gp(0));
         }
-        let b = self.value(cpu, self.b, at)?;
-        let r = match self.kernel {
-            Kernel::Move => b,
-            Kernel::Two(f) => f(&self.value(cpu, self.a, at)?, &b),
-            Kernel::Imm(f) => f(&self.value(cpu, self.a, at)?, &b, self.imm),
-            Kernel::Three(f) => f(&self.value(cpu, self.a, at)?, &b, &self.value(cpu, self.c, at)?),
-            Kernel::Flags(f) => {
-                let flags = f(&self.value(cpu, self.a, at)?, &b);
-                cpu.set_status_flags(flags);
-                return Ok(());
-            }
-            Kernel::Whole(f) => {
-                f(cpu);
-                return Ok(());
-            }
-            _ => return self.run_fp(cpu, at, &b),
-        };
-        self.put(cpu, at, &r)
+        (self.shape)(self, cpu, at)
     }
 
-    /// The rest of `run` for floating-point kernels.
-    fn run_fp(&self, cpu: &mut Cpu, at: u64, b: &V) -> Done {
-        let a = self.value(cpu, self.a, at)?;
-        let c = self.value(cpu, self.c, at)?;
-        let n = usize::from(self.count);
-        let mut env = env_of(cpu.mxcsr);
-        let mut compared = None;
-        let earlier = env.flags;
-        let r = match self.kernel {
-            Kernel::Fp(f) => f(&a, b, n, &mut env),
-            Kernel::FpImm(f) => f(&a, b, self.imm, n, &mut env),
-            Kernel::FpSteps(f) => f(&a, b, self.imm, n, &mut env),
-            Kernel::Fp3(f) => f(&a, b, &c, n, &mut env),
-            Kernel::FpFlags(f) => {
-                compared = Some(f(&a, b, &mut env));
-                V::ZERO
-            }
-            _ => V::ZERO,
+    /// The function that runs this description: one for each common shape, and the general one.
+    pub(super) fn choose(&self) -> Run {
+        use Kernel::{Fp, Imm, Move, Two};
+        use shape::*;
+        let of = |p: Place| match p {
+            Place::Xmm(_) => X,
+            Place::Ymm(_) => Y,
+            Place::Gpr(_) => G,
+            Place::Memory if self.memory_bytes == 16 => M16,
+            Place::Memory if self.memory_bytes == 32 => M32,
+            _ => ANY,
         };
-        if !matches!(self.kernel, Kernel::FpSteps(_)) {
-            settle(&mut env, earlier);
+        let (d, a, b) = (of(self.dst), of(self.a), of(self.b));
+        match (self.kernel, d, a, b) {
+            _ if self.enters_mmx => general,
+            (Move, X, _, X) => shaped::<X, ANY, X>,
+            (Move, X, _, M16) => shaped::<X, ANY, M16>,
+            (Move, X, _, _) => shaped::<X, ANY, ANY>,
+            (Move, M16, _, X) => shaped::<M16, ANY, X>,
+            (Move, _, _, X) => shaped::<ANY, ANY, X>,
+            (Move, Y, _, M32) => shaped::<Y, ANY, M32>,
+            (Move, M32, _, Y) => shaped::<M32, ANY, Y>,
+            (Two(_) | Imm(_), X, X, X) => shaped::<X, X, X>,
+            (Two(_) | Imm(_), X, X, M16) => shaped::<X, X, M16>,
+            (Two(_) | Imm(_), Y, Y, Y) => shaped::<Y, Y, Y>,
+            (Two(_) | Imm(_), Y, Y, M32) => shaped::<Y, Y, M32>,
+            (Two(_) | Imm(_), X, X, _) => shaped::<X, X, ANY>,
+            (Two(_) | Imm(_), G, _, X) => shaped::<G, ANY, X>,
+            (Two(_) | Imm(_), G, _, Y) => shaped::<G, ANY, Y>,
+            (Fp(_), X, X, X) => shaped_fp::<X, X>,
+            (Fp(_), X, X, _) => shaped_fp::<X, ANY>,
+            _ => general,
         }
-        raise(cpu, &env)?;
-        match compared {
-            Some(flags) => cpu.set_status_flags(flags),
-            None => self.put(cpu, at, &r)?,
+    }
+
+    /// Reads `place`, whose shape is `S`, into `v`, which is zero.
+    #[inline(always)]
+    fn load<const S: u8>(&self, cpu: &mut Cpu, place: Place, at: u64, v: &mut V) -> Done {
+        let n = usize::from(place.number());
+        match (S, place) {
+            (shape::X, _) | (shape::ANY, Place::Xmm(_)) => v.0[..16].copy_from_slice(&cpu.vec[n & 31].0[..16]),
+            (shape::Y, _) | (shape::ANY, Place::Ymm(_)) => v.0.copy_from_slice(&cpu.vec[n & 31].0[..32]),
+            (shape::G, _) | (shape::ANY, Place::Gpr(_)) => v.put(0, cpu.regs[n & 15]),
+            (shape::M16, _) => cpu.load_bytes(at, &mut v.0[..16])?,
+            (shape::M32, _) => cpu.load_bytes(at, &mut v.0)?,
+            (_, Place::Mm(_)) => v.put(0, cpu.fpu.r[n & 7].significand),
+            (_, Place::Memory) => cpu.load_bytes(at, &mut v.0[..usize::from(self.memory_bytes).min(32)])?,
+            _ => {}
         }
-        cpu.mxcsr |= u32::from(env.flags);
         Ok(())
     }
 
-    /// The value at `place`.
+    /// Writes the result to the destination, whose shape is `S`.
     #[inline(always)]
-    fn value(&self, cpu: &mut Cpu, place: Place, at: u64) -> Result<V, Stop> {
-        let mut v = V::ZERO;
-        match place {
-            Place::None => {}
-            Place::Xmm(r) => v.0[..16].copy_from_slice(&cpu.vec[usize::from(r & 31)].0[..16]),
-            Place::Ymm(r) => v.0.copy_from_slice(&cpu.vec[usize::from(r & 31)].0[..32]),
-            Place::Mm(r) => v.put(0, cpu.fpu.r[usize::from(r & 7)].significand),
-            Place::Gpr(r) => v.put(0, cpu.regs[usize::from(r & 15)]),
-            Place::Memory => cpu.load_bytes(at, &mut v.0[..usize::from(self.memory_bytes & 63).min(32)])?,
-        }
-        Ok(v)
-    }
-
-    /// Writes the result.
-    #[inline(always)]
-    fn put(&self, cpu: &mut Cpu, at: u64, r: &V) -> Done {
-        match self.dst {
-            Place::None => {}
-            Place::Xmm(n) => {
-                let reg = &mut cpu.vec[usize::from(n & 31)].0;
+    fn store<const S: u8>(&self, cpu: &mut Cpu, at: u64, r: &V) -> Done {
+        let n = usize::from(self.dst.number());
+        match (S, self.dst) {
+            (shape::X, _) | (shape::ANY, Place::Xmm(_)) => {
+                let reg = &mut cpu.vec[n & 31].0;
                 reg[..16].copy_from_slice(&r.0[..16]);
                 if self.needs == Needs::Avx {
                     reg[16..].fill(0);
                 }
             }
-            Place::Ymm(n) => {
-                let reg = &mut cpu.vec[usize::from(n & 31)].0;
+            (shape::Y, _) | (shape::ANY, Place::Ymm(_)) => {
+                let reg = &mut cpu.vec[n & 31].0;
                 reg[..32].copy_from_slice(&r.0);
                 reg[32..].fill(0);
             }
-            Place::Mm(n) => set_mm(cpu, n, r.get(0)),
-            Place::Gpr(n) => cpu.regs[usize::from(n & 15)] = r.get(0),
-            Place::Memory => cpu.store_bytes(at, &r.0[..usize::from(self.memory_bytes & 63).min(32)])?,
+            (shape::G, _) | (shape::ANY, Place::Gpr(_)) => cpu.regs[n & 15] = r.get(0),
+            (shape::M16, _) => cpu.store_bytes(at, &r.0[..16])?,
+            (shape::M32, _) => cpu.store_bytes(at, &r.0)?,
+            (_, Place::Mm(_)) => set_mm(cpu, n as u8, r.get(0)),
+            (_, Place::Memory) => cpu.store_bytes(at, &r.0[..usize::from(self.memory_bytes).min(32)])?,
+            _ => {}
         }
-        if self.enters_mmx {
+        if S == shape::ANY && self.enters_mmx {
             enter_mmx(cpu);
         }
         Ok(())
     }
+}
+
+/// A function that runs descriptions of one shape, with the memory operand at the linear address given.
+pub type Run = fn(&Simd, &mut Cpu, u64) -> Done;
+
+/// Shapes of operands, known when an instance of `shaped` is compiled.
+mod shape {
+    /// To be looked up.
+    pub const ANY: u8 = 0;
+    /// XMM register.
+    pub const X: u8 = 1;
+    /// YMM register.
+    pub const Y: u8 = 2;
+    /// Memory, 16 bytes.
+    pub const M16: u8 = 3;
+    /// Memory, 32 bytes.
+    pub const M32: u8 = 4;
+    /// General register.
+    pub const G: u8 = 5;
+}
+
+/// Runs a move, or a kernel of two operands and perhaps an immediate, whose operands have shapes `D`, `A` and `B`.
+fn shaped<const D: u8, const A: u8, const B: u8>(s: &Simd, cpu: &mut Cpu, at: u64) -> Done {
+    let mut b = V::ZERO;
+    s.load::<B>(cpu, s.b, at, &mut b)?;
+    if let Kernel::Move = s.kernel {
+        return s.store::<D>(cpu, at, &b);
+    }
+    let mut a = V::ZERO;
+    s.load::<A>(cpu, s.a, at, &mut a)?;
+    let r = match s.kernel {
+        Kernel::Two(f) => f(&a, &b),
+        Kernel::Imm(f) => f(&a, &b, s.imm),
+        _ => return general(s, cpu, at),
+    };
+    s.store::<D>(cpu, at, &r)
+}
+
+/// Runs a floating-point kernel whose destination and first source are XMM registers or of shape `D`.
+fn shaped_fp<const D: u8, const B: u8>(s: &Simd, cpu: &mut Cpu, at: u64) -> Done {
+    let (mut a, mut b) = (V::ZERO, V::ZERO);
+    s.load::<B>(cpu, s.b, at, &mut b)?;
+    s.load::<D>(cpu, s.a, at, &mut a)?;
+    let mut env = env_of(cpu.mxcsr);
+    let earlier = env.flags;
+    let r = match s.kernel {
+        Kernel::Fp(f) => f(&a, &b, usize::from(s.count), &mut env),
+        _ => return general(s, cpu, at),
+    };
+    settle(&mut env, earlier);
+    raise(cpu, &env)?;
+    s.store::<D>(cpu, at, &r)?;
+    cpu.mxcsr |= u32::from(env.flags);
+    Ok(())
+}
+
+/// Runs any description.
+fn general(s: &Simd, cpu: &mut Cpu, at: u64) -> Done {
+    let (mut a, mut b, mut c) = (V::ZERO, V::ZERO, V::ZERO);
+    s.load::<{ shape::ANY }>(cpu, s.b, at, &mut b)?;
+    s.load::<{ shape::ANY }>(cpu, s.a, at, &mut a)?;
+    s.load::<{ shape::ANY }>(cpu, s.c, at, &mut c)?;
+    let n = usize::from(s.count);
+    let mut env = env_of(cpu.mxcsr);
+    let earlier = env.flags;
+    let (mut r, mut flags) = (V::ZERO, None);
+    match s.kernel {
+        Kernel::Move => r = b,
+        Kernel::Two(f) => r = f(&a, &b),
+        Kernel::Imm(f) => r = f(&a, &b, s.imm),
+        Kernel::Three(f) => r = f(&a, &b, &c),
+        Kernel::Flags(f) => flags = Some(f(&a, &b)),
+        Kernel::Fp(f) => r = f(&a, &b, n, &mut env),
+        Kernel::FpImm(f) | Kernel::FpSteps(f) => r = f(&a, &b, s.imm, n, &mut env),
+        Kernel::Fp3(f) => r = f(&a, &b, &c, n, &mut env),
+        Kernel::FpFlags(f) => flags = Some(f(&a, &b, &mut env)),
+        Kernel::Whole(f) => f(cpu),
+    }
+    if !matches!(s.kernel, Kernel::FpSteps(_)) {
+        settle(&mut env, earlier);
+    }
+    raise(cpu, &env)?;
+    match flags {
+        Some(flags) => cpu.set_status_flags(flags),
+        None => s.store::<{ shape::ANY }>(cpu, at, &r)?,
+    }
+    cpu.mxcsr |= u32::from(env.flags);
+    Ok(())
 }
 
 /// Writes an MM register; the exponent of the x87 register it lies in becomes all ones.

@@ -4,7 +4,7 @@
 //! of that name.
 
 use super::describe::{Form, Kernel};
-use super::value::{Lane, V, each};
+use super::value::{BYTES, Lane, V, each};
 use iced_x86::Mnemonic;
 
 /// A kernel of two operands over halves of 16 bytes, or 8 for MM registers.
@@ -28,9 +28,11 @@ pub fn kernel(m: Mnemonic, f: Form) -> Option<Kernel> {
         Punpckhdq | Vpunpckhdq | Unpckhps | Vunpckhps   => halves!(f, unpack::<u32, true>),
         Punpckhqdq | Vpunpckhqdq | Unpckhpd | Vunpckhpd => Kernel::Two(unpack::<u64, true, 16>),
 
-        Pshufb | Vpshufb                                => halves!(f, pshufb),
-        Palignr | Vpalignr if f.mmx                     => Kernel::Imm(palignr::<8>),
-        Palignr | Vpalignr                              => Kernel::Imm(palignr::<16>),
+        Pshufb | Vpshufb if f.ymm                       => Kernel::Two(pshufb::<16, 32>),
+        Pshufb | Vpshufb if f.mmx                       => Kernel::Two(pshufb::<8, 8>),
+        Pshufb | Vpshufb                                => Kernel::Two(pshufb::<16, 16>),
+        Palignr if f.mmx                                => Kernel::Imm(|a, b, imm| V::low(palignr8(a.get(0), b.get(0), imm))),
+        Palignr | Vpalignr => Kernel::Imm(|a, b, imm| each(a, b, |x, y| palignr16(x, y, imm))),
         Pshufw                                          => Kernel::Imm(|_, b, imm| V::from_fn(|k| b.get::<u16>(pick4(imm, k)))),
         Pshufd | Vpshufd                                => Kernel::Imm(|_, b, imm| V::from_fn(|k| b.get::<u32>(pick4(imm, k)))),
         Pshuflw | Vpshuflw => Kernel::Imm(|_, b, imm| V::from_fn(|k| b.get::<u16>(if k & 4 == 0 { pick4(imm, k) } else { k }))),
@@ -76,32 +78,41 @@ fn pick2(imm: u8, k: usize) -> usize {
 #[inline(always)]
 fn unpack<T: Lane, const HIGH: bool, const HALF: usize>(a: &V, b: &V) -> V {
     let n = HALF / T::BYTES;
-    V::from_fn(|k| {
-        let at = k / n * n + if HIGH { n / 2 } else { 0 } + k % n / 2;
-        (if k & 1 == 0 { a } else { b }).get::<T>(at)
-    })
+    let mut r = V::ZERO;
+    for base in (0..BYTES / T::BYTES).step_by(n) {
+        let from = base + if HIGH { n / 2 } else { 0 };
+        for k in 0..n / 2 {
+            r.put::<T>(base + 2 * k, a.get(from + k));
+            r.put::<T>(base + 2 * k + 1, b.get(from + k));
+        }
+    }
+    r
 }
 
 /// Bytes of `a`, picked by `b` in each `HALF` bytes; zero where bit 7 of the picker is set.
 #[inline(always)]
-fn pshufb<const HALF: usize>(a: &V, b: &V) -> V {
-    V::from_fn(|k| {
+fn pshufb<const HALF: usize, const N: usize>(a: &V, b: &V) -> V {
+    V::first::<N, _>(|k| {
         let pick = b.get::<u8>(k);
         if pick & 0x80 != 0 { 0 } else { a.get::<u8>(k & !(HALF - 1) | usize::from(pick) & (HALF - 1)) }
     })
 }
 
-/// `a` above `b` in each `HALF` bytes, shifted right by `imm` bytes.
+/// `x` above `y`, shifted right by `imm` bytes, low half.
 #[inline(always)]
-fn palignr<const HALF: usize>(a: &V, b: &V, imm: u8) -> V {
-    V::from_fn(|k| {
-        let (base, at) = (k & !(HALF - 1), k % HALF + usize::from(imm));
-        match at / HALF {
-            0 => b.get::<u8>(base + at),
-            1 => a.get(base + at - HALF),
-            _ => 0,
-        }
-    })
+fn palignr16(x: u128, y: u128, imm: u8) -> u128 {
+    match imm {
+        0 => y,
+        1..16 => y >> (8 * imm) | x << (128 - 8 * imm),
+        16..32 => x >> (8 * (imm - 16)),
+        _ => 0,
+    }
+}
+
+/// `x` above `y`, shifted right by `imm` bytes, low half.
+fn palignr8(x: u64, y: u64, imm: u8) -> u64 {
+    let both = u128::from(x) << 64 | u128::from(y);
+    if imm < 16 { (both >> (8 * imm)) as u64 } else { 0 }
 }
 
 /// Elements of `b` where a bit of `imm` is set, else of `a`; sixteen words take the eight bits twice.

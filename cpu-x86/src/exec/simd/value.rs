@@ -102,8 +102,14 @@ impl V {
     /// Lane `k` of the result is `f(k)`.
     #[inline(always)]
     pub fn from_fn<T: Lane>(f: impl Fn(usize) -> T) -> V {
+        V::first::<BYTES, T>(f)
+    }
+    /// Lane `k` of the result is `f(k)`, for those in the first `N` bytes; the rest is zero. For what the compiler
+    /// cannot turn into vector code, where the bytes of a YMM register that are not wanted cost time.
+    #[inline(always)]
+    pub fn first<const N: usize, T: Lane>(f: impl Fn(usize) -> T) -> V {
         let mut r = V::ZERO;
-        for k in 0..BYTES / T::BYTES {
+        for k in 0..N / T::BYTES {
             r.put(k, f(k));
         }
         r

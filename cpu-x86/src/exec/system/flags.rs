@@ -1,10 +1,9 @@
 //! PUSHF, POPF, CLI, STI. Source: SDM vol. 2, each; vol. 3A, 20.3.2 and 20.4 (VME and PVI).
 
 use crate::alu::flag;
-use crate::control::cr4;
 use crate::fault::{Done, Stop};
 use crate::stack::Stack;
-use crate::state::{Cpu, shadow};
+use crate::state::{Cpu, cr4, shadow};
 use iced_x86::{Instruction, Mnemonic};
 
 /// What PUSHF leaves out of the image.

@@ -1,10 +1,9 @@
 //! INT n, INT3, INT1, INTO. Source: SDM vol. 2, INT n; vol. 3A, 20.3.3 (virtual-8086 mode).
 
 use crate::alu::flag;
-use crate::control::cr4;
 use crate::deliver::Event;
 use crate::fault::{Done, Stop, vector};
-use crate::state::Cpu;
+use crate::state::{Cpu, cr4};
 use iced_x86::Instruction;
 
 /// INT n. In virtual-8086 mode with VME the redirection bitmap decides; otherwise it needs IOPL 3.
@@ -13,7 +12,6 @@ pub(super) fn int(cpu: &mut Cpu, i: &Instruction) -> Done {
     if cpu.v86() {
         if cpu.cr4 & cr4::VME != 0 && cpu.is_redirected(vector)? {
             let event = Event { vector, error: None, software: true, back: cpu.next_rip, resume: false };
-            cpu.no_step = true;
             return cpu.deliver_redirected(&event);
         }
         if cpu.iopl() < 3 {

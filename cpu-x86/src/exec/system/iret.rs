@@ -2,11 +2,10 @@
 
 use super::far::{code_8086, enter_outer, returned_code, returned_stack};
 use crate::alu::{Width, flag};
-use crate::control::cr4;
 use crate::fault::{Done, Stop};
 use crate::segment::v86_segment;
 use crate::stack::Stack;
-use crate::state::{Cpu, Seg};
+use crate::state::{Cpu, Seg, cr4};
 use iced_x86::{Instruction, Mnemonic};
 
 /// Flags that IRET loads at any privilege.

@@ -1,10 +1,9 @@
 //! MOV with control and debug registers, LMSW, SMSW, CLTS. Source: SDM vol. 2, each; vol. 3B, 18.2.
 
-use crate::control::{cr0, cr4};
 use crate::debug::dr7;
 use crate::fault::{Done, Stop};
 use crate::reset::{DR6, DR7};
-use crate::state::Cpu;
+use crate::state::{Cpu, cr0, cr4};
 use iced_x86::{Instruction, OpKind, Register};
 
 /// What a write to DR6 can change: B0 to B3, BD, BS, BT.

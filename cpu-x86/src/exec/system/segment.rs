@@ -1,6 +1,6 @@
 //! MOV, PUSH and POP with segment registers; LDS, LES, LFS, LGS, LSS. Source: SDM vol. 2, each.
 
-use crate::alu::Width;
+use crate::alu::{Width, flag};
 use crate::fault::{Done, Stop};
 use crate::memory::Access;
 use crate::operand::seg_of;
@@ -35,7 +35,7 @@ pub(super) fn mov_to(cpu: &mut Cpu, i: &Instruction) -> Done {
 fn after_load(cpu: &mut Cpu, s: Seg) {
     if s == Seg::Ss {
         cpu.inhibit |= shadow::MOV_SS;
-        cpu.no_step = true;
+        cpu.no_step = cpu.system_flags & flag::TF != 0;
     }
 }
 

@@ -3,10 +3,9 @@
 //! The fast transfers load no descriptor: CS and SS get fixed, flat contents.
 
 use crate::alu::flag;
-use crate::control::{cr4, efer};
 use crate::fault::{Done, Stop};
 use crate::memory::canonical;
-use crate::state::{Cpu, Seg, Segment};
+use crate::state::{Cpu, Seg, Segment, cr4, efer};
 use iced_x86::{Code, Instruction, Mnemonic};
 
 /// Flags that SYSRET loads from R11.
@@ -37,7 +36,7 @@ pub(super) fn syscall(cpu: &mut Cpu, _: &Instruction) -> Done {
     cpu.set_flags(flags & !(cpu.msr.fmask | flag::RF));
     let selector = (cpu.msr.star >> 32) as u16;
     set_flat(cpu, selector, (selector & 0xfffc).wrapping_add(8), 0, true);
-    cpu.no_step = cpu.system_flags & flag::TF == 0;
+    cpu.no_step = flags & cpu.msr.fmask & flag::TF != 0;
     Ok(())
 }
 

@@ -2,11 +2,10 @@
 //! SIDT, LLDT, SLDT, LTR, STR, LAR, LSL, VERR, VERW, ARPL. Source: SDM vol. 2, each.
 
 use crate::alu::flag;
-use crate::control::cr4;
 use crate::fault::{Done, Stop};
 use crate::memory::{Access, canonical};
 use crate::segment::{Descriptor, is_null, kind};
-use crate::state::{Cpu, Table};
+use crate::state::{Cpu, Table, cr4};
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
 /// With CR4.UMIP the instructions that only store are the kernel's.

@@ -149,6 +149,18 @@ fn intx_drives_its_line_unless_disabled_or_replaced() {
 }
 
 #[test]
+fn cf9_resets_when_its_bit_rises_and_leaves_the_address_alone() {
+    let mut b = board();
+    b.get(0, 4);
+    b.write(ADDRESS, 1, 1, 2);
+    assert_eq!(b.requests(), []);
+    b.write(ADDRESS, 1, 1, 6);
+    b.write(ADDRESS, 1, 1, 6);
+    assert_eq!(b.requests(), [emu_core::Request::Reset]);
+    assert_eq!([b.read(ADDRESS, 1, 1), b.read(ADDRESS, 0, 4)], [6, 0x8000_0800]);
+}
+
+#[test]
 fn no_access_sequence_panics() {
     for seed in 0..20 {
         let mut bus = PciBus::new(Gpa(HIGH));

@@ -74,10 +74,12 @@ fn pae_paging_checks_the_four_entries() {
     put(&cpu, 0x9028, 8, 0xa003);
     assert_eq!(cpu.set_cr(0, 0x8000_0011), GP0, "bit 1");
     put(&cpu, 0x9028, 8, 0xa002);
+    put(&cpu, 0x9038, 8, 0xc001);
     assert_eq!(cpu.set_cr(0, 0x8000_0011), Ok(()), "not present");
+    assert_eq!(cpu.pdpte, [0, 0xa002, 0, 0xc001]);
     put(&cpu, 0xb000, 8, 0x21);
     assert_eq!(cpu.set_cr(3, 0xb000), GP0);
-    assert_eq!(cpu.cr(3), Some(0x9020));
+    assert_eq!((cpu.cr(3), cpu.pdpte[0]), (Some(0x9020), 0));
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn data_and_port_breakpoints_meet_their_ranges() {
     let mut cpu = protected();
     cpu.dr[1] = 0x1002;
     cpu.dr[7] = 0x400 | 1 << 2 | 0b0111 << 20;
-    assert!(cpu.data_armed() && !cpu.fetch_armed());
+    assert!(cpu.data_armed() && cpu.stepwise());
     assert_eq!(cpu.data_breakpoint(0x1002, 1, false), 2);
     assert_eq!(cpu.data_breakpoint(0x1000, 4, false), 2);
     assert_eq!(cpu.data_breakpoint(0x1000, 2, true), 0);
@@ -113,4 +113,21 @@ fn icebp_delivers_debug_exceptions_past_the_gates_dpl() {
     run(&mut cpu, &[0xf1]);
     assert_eq!((cpu.rip, cpu.cpl, cpu.dr[6]), (0x1_0001, 0, 0xffff_0ff0));
     assert_eq!(get(&cpu, cpu.regs[4], 4), CODE + 1);
+}
+
+#[test]
+fn a_data_breakpoint_traps_after_the_access_and_a_fault_forgets_it() {
+    let mut cpu = protected();
+    cpu.dr[2] = 0x6fe8;
+    cpu.dr[7] = 0x400 | 1 << 5 | 0b1101 << 24;
+    run(&mut cpu, &[0x06]);
+    cpu.after_step(false, false);
+    assert!(!cpu.service());
+    run(&mut cpu, &[0x06]);
+    cpu.after_step(false, false);
+    assert!(cpu.service());
+    assert_eq!((cpu.rip, cpu.dr[6], get(&cpu, cpu.regs[4], 4)), (0x1_0001, 0xffff_0ff4, CODE + 2));
+    cpu.pending_debug = 4;
+    cpu.raise(Exception::plain(crate::vector::UD));
+    assert_eq!(cpu.pending_debug, 0);
 }

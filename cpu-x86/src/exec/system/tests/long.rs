@@ -24,7 +24,7 @@ fn a_kernel_interrupt_aligns_the_stack_to_sixteen_and_keeps_ss() {
     cpu.set_flags(0x202);
     cpu.set_intr(true);
     assert!(cpu.service());
-    assert_eq!((cpu.rip, cpu.regs[4]), (0x1_0020, 0x6ff0 - 40));
+    assert_eq!((cpu.rip, cpu.regs[4]), (0x1_00ff, 0x6ff0 - 40));
     assert_eq!(slots(&cpu, 0x6ff0 - 40, 8, 5), [CODE, 0x68, 0x202, 0x6ff8, 0x10]);
     assert_eq!(selector(&cpu, Seg::Ss), DATA0);
     run(&mut cpu, &[0x48, 0xcf]);
@@ -210,4 +210,28 @@ fn far_call_through_a_64_bit_gate_switches_to_rsp0() {
     cpu.rip = CODE;
     run(&mut cpu, &[0x48, 0xcb]);
     assert_eq!((cpu.rip, cpu.cpl, cpu.regs[4], selector(&cpu, Seg::Ss)), (CODE + 2, 3, 0x6008, DATA3));
+}
+
+#[test]
+fn compatibility_mode_code_reaches_tables_and_stacks_above_4_gib() {
+    let mut cpu = long3();
+    enter(&mut cpu, CODE3, DATA3, 0x5000);
+    (cpu.gdtr.base, cpu.idtr.base, cpu.tr.base) = (HIGH + GDT, HIGH + IDT, HIGH + TSS);
+    put(&cpu, TSS + 4, 8, HIGH + 0x7000);
+    cpu.raise(Exception::page(0x1234, 4));
+    assert_eq!((cpu.rip, cpu.cpl, cpu.regs[4], cpu.activity), (0x1_000e, 0, HIGH + 0x7000 - 48, Activity::Active));
+    assert_eq!(slots(&cpu, 0x7000 - 48, 8, 6), [4, CODE, 0x1b, 0x1_0002, 0x5000, 0x23]);
+    cpu.regs[4] += 8;
+    run(&mut cpu, &[0x48, 0xcf]);
+    assert_eq!((cpu.rip, cpu.regs[4], cpu.code_bits()), (CODE, 0x5000, 32));
+}
+
+#[test]
+fn a_stack_that_is_not_mapped_pushes_nothing_and_double_faults() {
+    let mut cpu = long3();
+    put(&cpu, TSS + 4, 8, 0x4000_0010);
+    put(&cpu, IDT + 8 * 16, 8, gate(CODE64, 0x1_0008, 0x8e, 1));
+    cpu.raise(Exception::page(0x9999, 4));
+    assert_eq!((cpu.rip, cpu.cr2, cpu.regs[4]), (0x1_0008, 0x4000_0008, 0x6800 - 48));
+    assert_eq!(slots(&cpu, 0x6800 - 48, 8, 3), [0, CODE, 0x73], "#DF of the instruction at fault");
 }

@@ -1,10 +1,12 @@
-//! The system instructions and delivery, on a bare processor without paging: linear addresses are physical.
+//! The system instructions and delivery on a bare processor: without paging, or with one that maps memory to itself.
 
 mod control;
 mod debug;
 mod far;
 mod flags;
+mod guest;
 mod long;
+mod property;
 mod protected;
 mod real;
 mod segment;
@@ -23,6 +25,10 @@ const IDT: u64 = 0x2000;
 const TSS: u64 = 0x3000;
 const TSS_B: u64 = 0x4000;
 const CODE: u64 = 0x8000;
+/// Page tables of the long-mode machines.
+const TABLES: u64 = 0xf_0000;
+/// Where they map the first GiB again.
+const HIGH: u64 = 0xffff_8000_0000_0000;
 
 const CODE0: u16 = 0x08;
 const DATA0: u16 = 0x10;
@@ -70,8 +76,11 @@ fn slots(cpu: &Cpu, at: u64, bytes: usize, n: u64) -> Vec<u64> {
     (0..n).map(|k| get(cpu, at + k * bytes as u64, bytes)).collect()
 }
 
+/// At power-on, but for the local APIC, which firmware has left passing the 8259A pair's interrupts (vector FFh here).
 fn bare() -> Box<Cpu> {
-    Cpu::new(Arc::new(Ram::new(1 << 20, &[]).unwrap()), 0)
+    let mut cpu = Cpu::new(Arc::new(Ram::new(1 << 20, &[]).unwrap()), 0);
+    cpu.lapic.set_firmware_state();
+    cpu
 }
 
 /// Real mode at 0000:8000 with stack 0000:7000 and vector n at 0100:n*10h.
@@ -150,6 +159,7 @@ fn long() -> Box<Cpu> {
     cpu.cr0 = 0x8000_0031;
     cpu.cr4 = 1 << 5;
     cpu.efer = 0xd01;
+    map(&mut cpu);
     cpu.idtr = Table { base: IDT, limit: 0xfff };
     for n in 0..256 {
         put(&cpu, IDT + n * 16, 8, gate(CODE64, 0x1_0000 + n, 0x8e, 0));
@@ -159,6 +169,15 @@ fn long() -> Box<Cpu> {
     put(&cpu, TSS + 36, 8, 0x6800);
     enter(&mut cpu, CODE64, DATA0, 0x6ff8);
     cpu
+}
+
+/// Maps the first GiB at 0 and at HIGH, for user code too.
+fn map(cpu: &mut Cpu) {
+    put(cpu, TABLES, 8, (TABLES + 0x1000) | 7);
+    put(cpu, TABLES + 256 * 8, 8, (TABLES + 0x1000) | 7);
+    put(cpu, TABLES + 0x1000, 8, 0x87);
+    cpu.cr3 = TABLES;
+    cpu.on_paging_change(crate::engine::Paging::Control);
 }
 
 fn long3() -> Box<Cpu> {

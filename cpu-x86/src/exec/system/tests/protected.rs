@@ -157,7 +157,7 @@ fn an_external_interrupt_waits_for_if_and_for_one_instruction_after_sti() {
     run(&mut cpu, &[0x06]);
     cpu.after_step(false, false);
     assert!(cpu.service());
-    assert_eq!((cpu.rip, cpu.flags()), (0x1_0020, 2));
+    assert_eq!((cpu.rip, cpu.flags()), (0x1_00ff, 2));
     assert_eq!(slots(&cpu, cpu.regs[4], 4, 3), [CODE + 2, 8, 0x202]);
     assert!(!cpu.service(), "IF is clear in the handler");
 }
@@ -196,7 +196,7 @@ fn an_interrupt_ends_a_halt_even_in_the_shadow_of_sti() {
     assert!(!cpu.service());
     cpu.set_intr(true);
     assert!(cpu.service());
-    assert_eq!((cpu.activity, cpu.rip), (Activity::Active, 0x1_0020));
+    assert_eq!((cpu.activity, cpu.rip), (Activity::Active, 0x1_00ff));
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! Small guests, run by the engine.
+use super::*;
+use crate::{Activity, Exit, NoDoors};
+
+fn code(cpu: &Cpu, at: u64, bytes: &[u8]) {
+    assert!(cpu.ram.write(Gpa(at), bytes));
+}
+
+fn until_halt(cpu: &mut Cpu) {
+    assert_eq!(cpu.run(&mut NoDoors, 10_000), Exit::Halted);
+}
+
+#[test]
+fn a_user_program_makes_system_calls_and_dies_of_hlt() {
+    let mut cpu = long3();
+    cpu.set_flags(0x202);
+    (cpu.msr.star, cpu.msr.lstar, cpu.msr.fmask) = (0x60 << 48 | 0x68 << 32, 0x9000, 0x200);
+    // mov ebx, 3; again: syscall; dec ebx; jnz again; hlt
+    code(&cpu, CODE, &[0xbb, 3, 0, 0, 0, 0x0f, 0x05, 0xff, 0xcb, 0x75, 0xfa, 0xf4]);
+    // inc rdx; sysretq
+    code(&cpu, 0x9000, &[0x48, 0xff, 0xc2, 0x48, 0x0f, 0x07]);
+    // #GP: hlt
+    code(&cpu, 0x1_000d, &[0xf4]);
+    cpu.regs[2] = 0;
+    until_halt(&mut cpu);
+    assert_eq!((cpu.regs[2], cpu.cpl, cpu.rip), (3, 0, 0x1_000e));
+    assert_eq!(slots(&cpu, cpu.regs[4], 8, 6), [0, CODE + 11, 0x73, 0x1_0246, 0x6008, 0x6b]);
+    let counts = cpu.counts();
+    assert_eq!((counts.user.instructions, counts.kernel.instructions), (1 + 3 * 3, 3 * 2 + 1));
+}
+
+#[test]
+fn single_stepping_counts_the_instructions_stepped() {
+    let mut cpu = protected();
+    // pushf; or dword [esp], 100h; popf; nop; nop; mov ss, eax; nop; pushf; and dword [esp], ~100h; popf; hlt
+    code(
+        &cpu,
+        CODE,
+        &[
+            0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0x90, 0x90, 0x8e, 0xd0, 0x90, 0x9c, 0x81, 0x24, 0x24, 0xff, 0xfe,
+            0xff, 0xff,
+        ],
+    );
+    code(&cpu, CODE + 22, &[0x9d, 0xf4]);
+    // inc ebx; iret
+    code(&cpu, 0x1_0001, &[0x43, 0xcf]);
+    cpu.regs[0] = u64::from(DATA0);
+    cpu.regs[3] = 0;
+    until_halt(&mut cpu);
+    // nop, nop, nop (mov ss before it is not stepped), pushf, and, popf
+    assert_eq!((cpu.regs[3], cpu.rip, cpu.regs[4]), (6, CODE + 24, 0x6ff0));
+}
+
+#[test]
+fn a_triple_fault_ends_the_run() {
+    let mut cpu = protected();
+    cpu.idtr.limit = 0;
+    code(&cpu, CODE, &[0x0f, 0x0b]);
+    assert_eq!(cpu.run(&mut NoDoors, 10_000), Exit::Shutdown);
+    assert_eq!((cpu.activity, cpu.rip), (Activity::Shutdown, CODE));
+}
+
+#[test]
+fn an_interrupt_request_ends_a_halt_after_sti() {
+    let mut cpu = protected();
+    // sti; hlt; hlt, and the handler of vector FFh: inc ebx; cli; hlt
+    code(&cpu, CODE, &[0xfb, 0xf4, 0xf4]);
+    code(&cpu, 0x1_00ff, &[0x43, 0xfa, 0xf4]);
+    cpu.regs[3] = 0;
+    until_halt(&mut cpu);
+    assert_eq!((cpu.rip, cpu.regs[3]), (CODE + 2, 0));
+    cpu.set_intr(true);
+    until_halt(&mut cpu);
+    assert_eq!((cpu.rip, cpu.regs[3], get(&cpu, cpu.regs[4], 4)), (0x1_0102, 1, CODE + 2));
+}
+
+#[test]
+fn real_mode_enters_protected_and_long_mode() {
+    let mut cpu = real();
+    cpu.regs[3] = 0;
+    write_gdt(&cpu);
+    map(&mut cpu);
+    put(&cpu, 0x900, 2, 0xff);
+    put(&cpu, 0x902, 4, GDT);
+    // lgdt [900h]; mov eax, 20h; mov cr4, eax; mov eax, TABLES; mov cr3, eax
+    code(&cpu, CODE, &[0x0f, 0x01, 0x16, 0x00, 0x09, 0x66, 0xb8, 0x20, 0, 0, 0, 0x0f, 0x22, 0xe0]);
+    code(&cpu, CODE + 14, &[0x66, 0xb8, 0, 0, 0x0f, 0, 0x0f, 0x22, 0xd8]);
+    // mov ecx, C0000080h; mov eax, 100h; xor edx, edx; wrmsr; mov eax, 80000001h; mov cr0, eax; jmp CODE64:9000h
+    code(&cpu, CODE + 23, &[0x66, 0xb9, 0x80, 0, 0, 0xc0, 0x66, 0xb8, 0, 1, 0, 0, 0x66, 0x31, 0xd2, 0x0f, 0x30]);
+    code(&cpu, CODE + 40, &[0x66, 0xb8, 1, 0, 0, 0x80, 0x0f, 0x22, 0xc0, 0xea, 0x00, 0x90, CODE64 as u8, 0]);
+    // mov rbx, 123456789abcdef0h; hlt
+    code(&cpu, 0x9000, &[0x48, 0xbb, 0xf0, 0xde, 0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12, 0xf4]);
+    until_halt(&mut cpu);
+    assert_eq!((cpu.code_bits(), cpu.rip, cpu.regs[3]), (64, 0x900b, 0x1234_5678_9abc_def0));
+    assert_eq!((cpu.efer(), cpu.cr(0), selector(&cpu, Seg::Cs)), (0x500, Some(0x8000_0011), CODE64));
+}
