@@ -187,12 +187,12 @@ fn machine() -> (Box<Cpu>, Arc<Ram>) {
 
 fn ours(cpu: &mut Cpu, ram: &Ram, i: &Instruction, image: &Image, memory: &mut [u8; 16], flags: u64) -> (Image, u64) {
     (cpu.fpu.cw, cpu.fpu.sw, cpu.fpu.tag, cpu.fpu.r) = (image.cw, image.sw, image.tag, image.r);
-    ram.write(Gpa(OPERAND), memory);
+    assert!(ram.write(Gpa(OPERAND), memory));
     cpu.regs[0] = OPERAND;
     cpu.set_flags(flags | 2);
     let meaning = exec::lookup(i).expect("in the list");
     (meaning.run)(cpu, i).expect("no fault");
-    ram.read(Gpa(OPERAND), memory);
+    assert!(ram.read(Gpa(OPERAND), memory));
     let f = &cpu.fpu;
     (Image { cw: f.cw, sw: f.sw, tag: f.full_tag(), r: f.r }, cpu.flags() & STATUS_FLAGS)
 }
