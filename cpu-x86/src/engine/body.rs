@@ -863,9 +863,11 @@ body! {
                 cpu.regs[cell::PAGE] = to & !0xfff;
                 return Block::ops((*r.link).block);
             }
-            cpu.hot.patch = r.link;
-            cpu.hot.to = to;
-            return leave(cpu, op, Leave::Indirect);
+            if (*r.link).pages == 0 {
+                cpu.hot.patch = r.link;
+                cpu.hot.to = to;
+                return leave(cpu, op, Leave::Indirect);
+            }
         }
         jump(cpu, op, to)
     }
