@@ -11,7 +11,7 @@ use crate::exec::{self, Meaning};
 use crate::operand::{is_high_byte, seg_of};
 use crate::state::{Seg, cell};
 use iced_x86::{
-    Code, ConditionCode, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+    Code, ConditionCode, Decoder, DecoderError, DecoderOptions, EncodingKind, FlowControl, Instruction, Mnemonic, OpKind, Register,
     RflagsBits,
 };
 
@@ -152,6 +152,14 @@ fn may_keep_flags(i: &Instruction) -> bool {
     shift && i.op_register(i.op_count() - 1) == Register::CL || i.is_string_instruction()
 }
 
+/// The flags that do not show after `i` what they were before. Of those that it leaves undefined, only the commonest
+/// instructions are known to set them all.
+fn overwritten(i: &Instruction) -> u32 {
+    use Mnemonic::*;
+    let all = matches!(i.mnemonic(), And | Or | Xor | Test | Andn | Shl | Sal | Shr | Sar | Mul | Imul);
+    i.rflags_modified() & !if all { 0 } else { i.rflags_undefined() }
+}
+
 impl Translator {
     fn decode(&mut self, source: &Source<'_>) -> Decoded {
         let options = DecoderOptions::NONE;
@@ -200,7 +208,7 @@ impl Translator {
             let written = i.rflags_modified() & STATUS;
             self.live[k] = written & live != 0;
             if !may_keep_flags(i) {
-                live &= !written;
+                live &= !overwritten(i);
             }
             live |= i.rflags_read() & STATUS;
             if may_fault(i) {
@@ -534,7 +542,7 @@ fn dead_at(source: &Source<'_>, target: u64) -> bool {
             return false;
         }
         if !may_keep_flags(&i) {
-            live &= !i.rflags_modified();
+            live &= !overwritten(&i);
         }
         if live == 0 {
             return true;
@@ -552,7 +560,7 @@ fn is_simple(i: &Instruction) -> bool {
             | Inc | Dec | Neg | Not | Imul | Mul | Cdqe | Cwde | Cdq | Cqo | Bswap | Push | Pop | Leave | Nop | Endbr64 | Endbr32
             | Pause | Prefetcht0 | Prefetcht1 | Prefetcht2 | Prefetchnta | Prefetchw | Xchg | Cmpxchg | Xadd | Bt | Shlx | Shrx
             | Sarx | Rorx | Andn | Mulx | Shld | Shrd
-    ) || i.condition_code() != ConditionCode::None && !is_conditional(i);
+    ) || i.condition_code() != ConditionCode::None && !is_conditional(i) && i.encoding() == EncodingKind::Legacy;
     known
         && (0..i.op_count()).all(|k| match i.op_kind(k) {
             OpKind::Register => i.op_register(k).is_gpr(),
