@@ -272,14 +272,11 @@ impl Translator {
             if !fast {
                 self.call(&i, false);
             }
-            if i.rflags_modified() & STATUS != 0 {
-                before = if fast && live && !may_keep_flags(&i) {
-                    flag_writer(&i)
-                } else if live || !fast {
-                    ANY
-                } else {
-                    before
-                };
+            // A meaning may leave the same flags in another form.
+            if !fast {
+                before = ANY;
+            } else if live && i.rflags_modified() & STATUS != 0 {
+                before = if may_keep_flags(&i) { ANY } else { flag_writer(&i) };
             }
             k += 1;
         }
