@@ -886,9 +886,11 @@ body! {
                 cpu.regs[cell::PAGE] = to & !0xfff;
                 return Block::ops((*r.link).block);
             }
-            cpu.hot.patch = r.link;
-            cpu.hot.to = to;
-            return leave(cpu, Leave::Indirect);
+            if (*r.link).pages == 0 {
+                cpu.hot.patch = r.link;
+                cpu.hot.to = to;
+                return leave(cpu, Leave::Indirect);
+            }
         }
         jump(cpu, to)
     }

@@ -37,6 +37,8 @@ pub(crate) struct Engine {
     fetches: Box<[(u64, u32); FETCHES]>,
     /// The countdown when it was last armed: the difference is what was retired since.
     armed: i64,
+    /// The last op that missed the TLB, the countdown then, and the entry: see `missed_again`.
+    missed: (usize, i64, usize),
     /// CPL of what was retired since the last settling.
     ring: u8,
     /// Why an instruction did not complete.
@@ -73,6 +75,7 @@ impl Engine {
             jumps: Box::new([nowhere; JUMPS]),
             fetches: Box::new([(u64::MAX, 0); FETCHES]),
             armed: 0,
+            missed: (0, 0, 0),
             ring: 0,
             stop: None,
             counting: false,
@@ -147,7 +150,7 @@ handler! {
         // SAFETY: `cpu` is the exclusive reference `drive` was given.
         let c = unsafe { &mut *cpu };
         if c.hot.leave == Leave::None {
-            match c.refill(c.hot.miss_at, c.hot.miss_write) {
+            match if c.missed_again(op) { Refill::Special } else { c.refill(c.hot.miss_at, c.hot.miss_write) } {
                 Refill::Done => go!(cpu, op),
                 // SAFETY: the op that missed.
                 Refill::Fault(stop) if unsafe { (*op).h } != pair_of_pushes() => {
@@ -301,6 +304,13 @@ unsafe fn vector_at(cpu: &mut Cpu, op: *const Op) -> *const Op {
 }
 
 impl Cpu {
+    /// Did the same execution of `op` miss the same entry of the TLB just before? Its two operands (PUSH [m], CALL [m])
+    /// would drive each other out for ever.
+    fn missed_again(&mut self, op: *const Op) -> bool {
+        let miss = (op as usize, self.hot.countdown, tlb::index(self.hot.miss_at));
+        std::mem::replace(&mut self.engine.missed, miss) == miss
+    }
+
     /// Sets `rip` and `next_rip` from the linear address of the next instruction and the length of this one.
     #[inline]
     fn set_position(&mut self, next: u64, len: u64) {

@@ -250,7 +250,9 @@ impl Cpu {
                     let to = page.wrapping_add(if taken { block.taken } else { block.fall } as i64 as u64);
                     let link = link_of(self.hot.left, taken);
                     let Some(next) = self.enter(to, mode)? else { return Ok(false) };
-                    self.patch(link, next, page, to);
+                    if !self.hot.left.is_null() {
+                        self.patch(link, next, page, to);
+                    }
                     // SAFETY: as in `chase`.
                     unsafe { drive(self, Block::ops(next)) };
                 }
@@ -258,9 +260,8 @@ impl Cpu {
                     let (to, patch) = (self.hot.to, std::mem::replace(&mut self.hot.patch, std::ptr::null()));
                     let Some(next) = self.enter(to, mode)? else { return Ok(false) };
                     self.remember_jump(to, next);
-                    if !patch.is_null() {
-                        // SAFETY: the return stack holds links of live blocks.
-                        unsafe { (*patch.cast_mut()).block = next };
+                    if !patch.is_null() && !self.hot.left.is_null() {
+                        Cpu::patch_return(patch, next);
                     }
                     // SAFETY: as in `chase`.
                     unsafe { drive(self, Block::ops(next)) };
@@ -431,6 +432,16 @@ impl Cpu {
             if pages == i64::from((*link).pages) && !(crosses && (*link).pages == 0) {
                 (*link).generation = (self.hot.generation >> 48) as u16;
                 (*link).block = block;
+            }
+        }
+    }
+
+    /// Links what follows a call to `block`, if the page the call is in says for every address space that it goes there.
+    fn patch_return(link: *const Link, block: *const Block) {
+        // SAFETY: the return stack holds links of live blocks; the handlers are not running.
+        unsafe {
+            if (*link).pages == 0 && (*block).page2 == u32::MAX {
+                (*link.cast_mut()).block = block;
             }
         }
     }

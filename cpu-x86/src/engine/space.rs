@@ -339,6 +339,9 @@ impl Cpu {
         let nowhere = super::Jump { key: u64::MAX, block: &raw const super::UNLINKED };
         self.engine.jumps.fill(nowhere);
         self.hot.returns.fill(super::Return { key: u64::MAX, link: std::ptr::null() });
+        // Generations may start anew, and the op that left (whose link waits for its target) is gone.
+        self.engine.fetches.fill((u64::MAX, 0));
+        self.hot.left = std::ptr::null();
     }
 
     /// Remembers that `block` is at linear address `at` under the current generation.

@@ -12,8 +12,8 @@ use crate::exec::{self, Meaning};
 use crate::operand::{is_high_byte, seg_of};
 use crate::state::{Seg, cell};
 use iced_x86::{
-    Code, ConditionCode, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
-    RflagsBits,
+    Code, ConditionCode, Decoder, DecoderError, DecoderOptions, EncodingKind, FlowControl, Instruction, Mnemonic,
+    OpKind, Register, RflagsBits,
 };
 
 /// How the bytes of a block are decoded, in eight bits. `bits` 16, 32 or 64; `flat`: segments need no checks; `sse`: SSE
@@ -158,6 +158,14 @@ fn may_keep_flags(i: &Instruction) -> bool {
     shift && i.op_register(i.op_count() - 1) == Register::CL || i.is_string_instruction()
 }
 
+/// The flags that do not show after `i` what they were before. Of those that it leaves undefined, only the commonest
+/// instructions are known to set them all.
+fn overwritten(i: &Instruction) -> u32 {
+    use Mnemonic::*;
+    let all = matches!(i.mnemonic(), And | Or | Xor | Test | Andn | Shl | Sal | Shr | Sar | Mul | Imul);
+    i.rflags_modified() & !if all { 0 } else { i.rflags_undefined() }
+}
+
 impl Translator {
     fn decode(&mut self, source: &Source<'_>) -> Decoded {
         let options = DecoderOptions::NONE;
@@ -205,7 +213,7 @@ impl Translator {
             let written = i.rflags_modified() & STATUS;
             self.live[k] = written & live != 0;
             if !may_keep_flags(i) {
-                live &= !written;
+                live &= !overwritten(i);
             }
             live |= i.rflags_read() & STATUS;
             if may_fault(i) {
@@ -277,14 +285,11 @@ impl Translator {
             if !fast {
                 self.call(&i, false);
             }
-            if i.rflags_modified() & STATUS != 0 {
-                before = if fast && live && !may_keep_flags(&i) {
-                    flag_writer(&i)
-                } else if live || !fast {
-                    ANY
-                } else {
-                    before
-                };
+            // A meaning may leave the same flags in another form.
+            if !fast {
+                before = ANY;
+            } else if live && i.rflags_modified() & STATUS != 0 {
+                before = if may_keep_flags(&i) { ANY } else { flag_writer(&i) };
             }
             k += 1;
         }
@@ -562,7 +567,7 @@ fn dead_at(source: &Source<'_>, target: u64) -> bool {
             return false;
         }
         if !may_keep_flags(&i) {
-            live &= !i.rflags_modified();
+            live &= !overwritten(&i);
         }
         if live == 0 {
             return true;
@@ -574,63 +579,64 @@ fn dead_at(source: &Source<'_>, target: u64) -> bool {
 /// Might `i` have a fast form? General registers and memory of 1, 2, 4 or 8 bytes, and a mnemonic that `fast` knows.
 fn is_simple(i: &Instruction) -> bool {
     use Mnemonic::*;
-    let known = matches!(
-        i.mnemonic(),
-        Add | Or
-            | Adc
-            | Sbb
-            | And
-            | Sub
-            | Xor
-            | Cmp
-            | Test
-            | Mov
-            | Movzx
-            | Movsx
-            | Movsxd
-            | Lea
-            | Shl
-            | Sal
-            | Shr
-            | Sar
-            | Rol
-            | Ror
-            | Inc
-            | Dec
-            | Neg
-            | Not
-            | Imul
-            | Mul
-            | Cdqe
-            | Cwde
-            | Cdq
-            | Cqo
-            | Bswap
-            | Push
-            | Pop
-            | Leave
-            | Nop
-            | Endbr64
-            | Endbr32
-            | Pause
-            | Prefetcht0
-            | Prefetcht1
-            | Prefetcht2
-            | Prefetchnta
-            | Prefetchw
-            | Xchg
-            | Cmpxchg
-            | Xadd
-            | Bt
-            | Shlx
-            | Shrx
-            | Sarx
-            | Rorx
-            | Andn
-            | Mulx
-            | Shld
-            | Shrd
-    ) || i.condition_code() != ConditionCode::None && !is_conditional(i);
+    let known =
+        matches!(
+            i.mnemonic(),
+            Add | Or
+                | Adc
+                | Sbb
+                | And
+                | Sub
+                | Xor
+                | Cmp
+                | Test
+                | Mov
+                | Movzx
+                | Movsx
+                | Movsxd
+                | Lea
+                | Shl
+                | Sal
+                | Shr
+                | Sar
+                | Rol
+                | Ror
+                | Inc
+                | Dec
+                | Neg
+                | Not
+                | Imul
+                | Mul
+                | Cdqe
+                | Cwde
+                | Cdq
+                | Cqo
+                | Bswap
+                | Push
+                | Pop
+                | Leave
+                | Nop
+                | Endbr64
+                | Endbr32
+                | Pause
+                | Prefetcht0
+                | Prefetcht1
+                | Prefetcht2
+                | Prefetchnta
+                | Prefetchw
+                | Xchg
+                | Cmpxchg
+                | Xadd
+                | Bt
+                | Shlx
+                | Shrx
+                | Sarx
+                | Rorx
+                | Andn
+                | Mulx
+                | Shld
+                | Shrd
+        ) || i.condition_code() != ConditionCode::None && !is_conditional(i) && i.encoding() == EncodingKind::Legacy;
     known
         && (0..i.op_count()).all(|k| match i.op_kind(k) {
             OpKind::Register => i.op_register(k).is_gpr(),

@@ -10,6 +10,10 @@ impl Translator {
         if !self.mode.flat() || !is_simple(i) || has_high_byte(i) || i.op_count() == 0 || !is_direct(&last, self.mode) {
             return None;
         }
+        // LOOPE and LOOPNE have condition codes too.
+        if !last.is_jcc_short_or_near() {
+            return None;
+        }
         let cc = condition_number(last.condition_code())?;
         let (to, fall) = (last.near_branch_target() as i64, last.next_ip() as i64);
         let taken = i32::try_from(to).ok()?;

@@ -1,0 +1,414 @@
+//! The engine's fast path against the general path: random programs run once in blocks and once instruction by
+//! instruction, and must leave the same registers, flags, memory and counts, also when they end in a fault.
+//!
+//! `FAST_PROGRAMS` sets how many programs; the seed is fixed.
+
+#[path = "int_native/encode.rs"]
+#[expect(dead_code, reason = "shared with int_native, which also draws states")]
+mod encode;
+/// Where [`encode`] puts what it encodes.
+mod machine {
+    pub const DATA: u64 = 0x20_1800;
+    pub const DATA_BYTES: usize = 0x1000;
+    pub const CENTER: u64 = DATA + DATA_BYTES as u64 / 2;
+    pub const STACK: u64 = 0x28_0000;
+    pub const STACK_BYTES: usize = 0x400;
+    pub const AT: u64 = 0x30_0200;
+    pub const TARGET: u64 = AT + 0x40;
+    #[derive(Clone)]
+    pub struct State {
+        pub regs: [u64; 16],
+        pub flags: u64,
+        pub data: Vec<u8>,
+        pub stack: Vec<u8>,
+        #[expect(dead_code, reason = "shared with int_native")]
+        pub jumped: bool,
+    }
+}
+
+use cpu_x86::{Counts, Cpu, Exit, Long64, NoDoors, Table};
+use emu_core::{Gpa, Ram};
+use encode::Random;
+use iced_x86::{Code, Encoder, EncodingKind, FlowControl, Instruction, Mnemonic, OpCodeOperandKind, OpKind, Register};
+use std::sync::Arc;
+
+const SEED: u64 = 0x0bad_cafe;
+const CODE: u64 = 0x30_0000;
+/// Middle of the data that instructions reach, at a page's end.
+const CENTER: u64 = machine::CENTER;
+/// A stack whose pages share TLB entries with the data's: 2 MiB on, mapped to the page of memory after the data.
+const STACK: u64 = 0x40_2800;
+
+/// What programs are made of.
+#[rustfmt::skip] // a table
+const SUBJECT: &[Mnemonic] = {
+    use Mnemonic::*;
+    &[
+        Mov, Add, Or, Adc, Sbb, And, Sub, Xor, Cmp, Test, Inc, Dec, Neg, Not, Adcx, Adox, Lea, Push, Pop, Movzx, Movsx,
+        Movsxd, Cbw, Cwde, Cdqe, Cwd, Cdq, Cqo, Bswap, Movbe, Xchg, Xadd, Cmpxchg, Cmpxchg8b, Cmpxchg16b, Shl, Sal, Shr,
+        Sar, Rol, Ror, Rcl, Rcr, Shld, Shrd, Sarx, Shlx, Shrx, Rorx, Mul, Imul, Mulx, Div, Idiv, Bt, Bts, Btr, Btc, Bsf,
+        Bsr, Tzcnt, Lzcnt, Popcnt, Andn, Bextr, Bzhi, Pdep, Pext, Blsi, Blsmsk, Blsr, Crc32, Lahf, Sahf, Clc, Stc, Cmc,
+        Nop, Pause, Endbr64, Movsb, Stosq, Cmpsb, Scasb, Lodsd, Loop, Loope, Loopne, Jrcxz, Jmp, Call, Pushfq, Popfq,
+        Comiss, Ucomisd, Ptest, Movd, Movq, Movdqu, Paddd, Pxor, Pmovmskb, Cvttsd2si, Vptest, Vpaddq, Vmovdqu, Cvtsi2sd,
+    ]
+};
+
+fn codes() -> Vec<Code> {
+    let unwanted = |c: Code| {
+        let name = format!("{c:?}");
+        ["add_m", "KNC", "486", "Sreg", "_cr", "_dr", "16_1", "Jmp_m", "Call_m", "ptr", "FS", "GS", "w_imm"]
+            .iter()
+            .any(|n| name.contains(n))
+    };
+    let usable = |c: &Code| {
+        let o = c.op_code();
+        let kinds = [EncodingKind::Legacy, EncodingKind::VEX];
+        o.is_instruction()
+            && o.mode64()
+            && kinds.contains(&o.encoding())
+            && !unwanted(*c)
+            && (SUBJECT.contains(&c.mnemonic()) || conditional(*c))
+    };
+    Code::values().filter(usable).collect()
+}
+
+/// Jcc, SETcc, CMOVcc: a third of every program.
+fn conditional(c: Code) -> bool {
+    c.condition_code() != iced_x86::ConditionCode::None
+}
+
+/// One instruction of a program, and how many instructions on its branch leads.
+struct Line {
+    bytes: Vec<u8>,
+    ahead: Option<usize>,
+}
+
+/// Registers that programs keep: where the data is, a small index, and the stack pointer.
+const KEPT: [Register; 3] = [Register::R15, Register::R14, Register::RSP];
+
+/// An operand of a vector instruction, which `encode` does not draw.
+fn vector_operand(i: &mut Instruction, n: u32, kind: OpCodeOperandKind, random: &mut Random) -> Option<()> {
+    use OpCodeOperandKind as K;
+    let first = match kind {
+        K::xmm_reg | K::xmm_rm | K::xmm_vvvv | K::xmm_or_mem => Register::XMM0,
+        K::ymm_reg | K::ymm_rm | K::ymm_vvvv | K::ymm_or_mem => Register::YMM0,
+        K::r32_reg | K::r32_or_mem => Register::EAX,
+        K::r64_reg | K::r64_or_mem => Register::RAX,
+        K::mem => Register::None,
+        _ => return None,
+    };
+    let may_be_memory = matches!(kind, K::xmm_or_mem | K::ymm_or_mem | K::r32_or_mem | K::r64_or_mem);
+    if kind == K::mem || may_be_memory && random.one_in(2) {
+        i.set_op_kind(n, OpKind::Memory);
+        i.set_memory_base(Register::R15);
+        i.set_memory_displ_size(1);
+    } else {
+        i.set_op_kind(n, OpKind::Register);
+        i.set_op_register(n, first + random.below(8) as u32);
+    }
+    Some(())
+}
+
+fn draw(code: Code, random: &mut Random) -> Option<Instruction> {
+    let o = code.op_code();
+    let vector = o.op_kinds().iter().any(|k| format!("{k:?}").contains("mm"));
+    if !vector {
+        return encode::encoding(code, 64, random).map(|(_, i)| i);
+    }
+    let mut i = Instruction::default();
+    i.set_code(code);
+    for (n, kind) in o.op_kinds().iter().enumerate() {
+        vector_operand(&mut i, n as u32, *kind, random)?;
+    }
+    Some(i)
+}
+
+/// Makes the memory operand of `i` one in the data, most of the time.
+fn aim(i: &mut Instruction, random: &mut Random) {
+    if !(0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) || i.memory_displ_size() == 8 && moffs(i) {
+        return;
+    }
+    if random.one_in(400) {
+        return;
+    }
+    i.set_memory_index(Register::None);
+    i.set_memory_index_scale(1);
+    if random.one_in(5) {
+        i.set_memory_base(Register::RIP);
+        i.set_memory_displ_size(8);
+        i.set_memory_displacement64(CENTER - 0x80 + random.below(0x100));
+        return;
+    }
+    i.set_memory_base(if random.one_in(8) { Register::R15D } else { Register::R15 });
+    i.set_memory_displ_size(if random.one_in(3) { 0 } else { 1 });
+    i.set_memory_displacement64(if i.memory_displ_size() == 0 { 0 } else { random.next() as i8 as u64 });
+    if i.memory_base() == Register::R15D {
+        i.set_memory_displacement64(i.memory_displacement64() & 0xffff_ffff);
+    } else if random.one_in(4) {
+        i.set_memory_index(Register::R14);
+        i.set_memory_index_scale(1 << random.below(4));
+    }
+}
+
+fn moffs(i: &Instruction) -> bool {
+    i.memory_base() == Register::None && i.memory_index() == Register::None
+}
+
+/// Does `i` name a register that programs keep, other than in its address?
+fn spoils(i: &Instruction) -> bool {
+    (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Register && KEPT.contains(&i.op_register(n).full_register()))
+}
+
+/// One or more lines: an instruction, and what must come before it.
+fn lines(code: Code, random: &mut Random) -> Option<Vec<Line>> {
+    let mut i = draw(code, random)?;
+    aim(&mut i, random);
+    if spoils(&i) {
+        return None;
+    }
+    let mut out = Vec::new();
+    if i.is_string_instruction() {
+        // lea rsi, [r15 + n]; lea rdi, [r15 + m]; mov ecx, k
+        let (n, m, k) = (random.next() as u8, random.next() as u8, random.below(40) as u8);
+        for bytes in [vec![0x49, 0x8d, 0x77, n], vec![0x49, 0x8d, 0x7f, m], vec![0xb9, k, 0, 0, 0]] {
+            out.push(Line { bytes, ahead: None });
+        }
+    }
+    let branch = matches!(i.op0_kind(), OpKind::NearBranch64);
+    if branch {
+        i.set_near_branch64(CODE + 0x40);
+    } else if i.flow_control() != FlowControl::Next {
+        return None;
+    }
+    let mut encoder = Encoder::new(64);
+    encoder.encode(&i, CODE + 0x20).ok()?;
+    let ahead = branch.then(|| 1 + random.below(4) as usize);
+    out.push(Line { bytes: encoder.take_buffer(), ahead });
+    Some(out)
+}
+
+/// A program of about `length` instructions and a HLT.
+fn program(all: &[Code], plain: &[Code], length: usize, random: &mut Random) -> Vec<u8> {
+    let mut lines_of: Vec<Line> = Vec::new();
+    while lines_of.len() < length {
+        let from = if random.one_in(3) { plain } else { all };
+        let code = from[random.below(from.len() as u64) as usize];
+        let rare = matches!(code.mnemonic(), Mnemonic::Div | Mnemonic::Idiv | Mnemonic::Popfq);
+        let far_bit = matches!(code.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
+        if (rare || far_bit) && !random.one_in(8) {
+            continue;
+        }
+        lines_of.extend(lines(code, random).into_iter().flatten());
+    }
+    let starts: Vec<usize> = lines_of
+        .iter()
+        .scan(0, |at, l| {
+            *at += l.bytes.len();
+            Some(*at - l.bytes.len())
+        })
+        .collect();
+    let end: usize = lines_of.iter().map(|l| l.bytes.len()).sum();
+    let mut bytes = Vec::new();
+    for (n, l) in lines_of.iter().enumerate() {
+        bytes.extend(&l.bytes);
+        if let Some(ahead) = l.ahead {
+            let to = starts.get(n + ahead).copied().unwrap_or(end) as i32 - bytes.len() as i32;
+            let size = if l.bytes.len() > 4 { 4 } else { 1 };
+            let at = bytes.len() - size;
+            bytes[at..].copy_from_slice(&to.to_le_bytes()[..size]);
+        }
+    }
+    bytes.push(0xf4);
+    bytes
+}
+
+/// What a run leaves.
+#[derive(Debug, PartialEq)]
+struct After {
+    exit: Exit,
+    rip: u64,
+    regs: [u64; 16],
+    flags: u64,
+    vec: Vec<[u8; 64]>,
+    cr2: u64,
+    counts: Counts,
+    data: Vec<u8>,
+}
+
+/// The data and, read-only, the code, mapped identically but for one page; and the stack. All else faults.
+fn page_tables(ram: &Ram) {
+    let entry = |at: u64, v: u64| assert!(ram.write(Gpa(at), &v.to_le_bytes()));
+    entry(0x1000, 0x2003);
+    entry(0x2000, 0x3003);
+    for n in 0..3 {
+        entry(0x3000 + 8 * n, 0x4003 + 0x1000 * n);
+    }
+    for page in 0x201..0x207 {
+        entry(0x4000 + 8 * page, page << 12 | 3);
+    }
+    for page in 0x300..0x304 {
+        entry(0x4000 + 8 * page, page << 12 | 1);
+    }
+    // Absent, and read-only.
+    entry(0x4000 + 8 * 0x205, 0);
+    entry(0x4000 + 8 * 0x204, 0x20_4001);
+    entry(0x6000 + 8 * 1, 0x20_3003);
+    entry(0x6000 + 8 * 2, 0x20_6003);
+}
+
+struct Start {
+    regs: [u64; 16],
+    flags: u64,
+    data: Vec<u8>,
+    code: Vec<u8>,
+    at: u64,
+}
+
+const WINDOW: u64 = 0x20_1000;
+const WINDOW_BYTES: usize = 0x6000;
+
+fn set_up(cpu: &mut Cpu, ram: &Ram, s: &Start) {
+    let to = Long64 { cr3: 0x1000, gdt: Table { base: 0, limit: 0 }, code: 8, data: 16 };
+    cpu.power_on();
+    cpu.set_long64(to);
+    cpu.set_cr(4, 0x4_0620).unwrap();
+    cpu.xcr0 = 7;
+    cpu.set_cr(0, 0x8001_0033).unwrap();
+    assert!(ram.write(Gpa(WINDOW), &s.data) && ram.write(Gpa(s.at), &s.code));
+    cpu.forget(Gpa(s.at), s.code.len() as u64);
+    cpu.regs[..16].copy_from_slice(&s.regs);
+    cpu.set_flags(s.flags);
+    cpu.rip = s.at;
+}
+
+fn outcome(cpu: &Cpu, ram: &Ram, exit: Exit, before: Counts) -> After {
+    let mut data = vec![0; WINDOW_BYTES];
+    assert!(ram.read(Gpa(WINDOW), &mut data));
+    let mut counts = cpu.counts();
+    counts.kernel.instructions -= before.kernel.instructions;
+    counts.kernel.branches -= before.kernel.branches;
+    counts.kernel.conditional -= before.kernel.conditional;
+    counts.cycles -= before.cycles;
+    counts.clock -= before.clock;
+    let mut regs = [0; 16];
+    regs.copy_from_slice(&cpu.regs[..16]);
+    let vec = cpu.vec[..16].iter().map(|v| v.0).collect();
+    After { exit, rip: cpu.rip, regs, flags: cpu.flags(), vec, cr2: 0, counts, data }
+}
+
+/// One machine and the way it runs: `step` at a time.
+struct Machine {
+    ram: Arc<Ram>,
+    cpu: Box<Cpu>,
+    step: u64,
+}
+
+impl Machine {
+    fn new(step: u64) -> Machine {
+        let ram = Arc::new(Ram::new(4 << 20, &[]).unwrap());
+        page_tables(&ram);
+        let cpu = Cpu::new(ram.clone(), 0);
+        Machine { ram, cpu, step }
+    }
+
+    fn run(&mut self, s: &Start) -> After {
+        set_up(&mut self.cpu, &self.ram, s);
+        let before = self.cpu.counts();
+        loop {
+            let now = self.cpu.counts().clock;
+            let exit = self.cpu.run(&mut NoDoors, now + self.step);
+            if exit != Exit::Time || self.cpu.counts().clock > before.clock + 100_000 {
+                return outcome(&self.cpu, &self.ram, exit, before);
+            }
+        }
+    }
+}
+
+fn draw_start(all: &[Code], plain: &[Code], random: &mut Random) -> Start {
+    let length = 2 + random.below(30) as usize;
+    let code = program(all, plain, length, random);
+    let mut regs = [0; 16];
+    regs.iter_mut().for_each(|r| *r = random.corner());
+    (regs[15], regs[14], regs[4]) = (CENTER - random.below(2) * random.below(0x100), random.below(16), STACK);
+    regs[4] -= 8 * random.below(64) + if random.one_in(8) { random.below(8) } else { 0 };
+    if random.one_in(16) {
+        regs[15] = 0x20_4ff8;
+    }
+    let mut data = vec![0; WINDOW_BYTES];
+    let noise = random.next();
+    data.iter_mut().enumerate().for_each(|(n, b)| *b = (noise >> (n & 31)) as u8 ^ (n as u8).wrapping_mul(29));
+    let at = CODE + 0x2000 - random.below(0x180);
+    Start { regs, flags: random.next() & 0xcd5 & !0x100 | 2, data, code, at }
+}
+
+fn difference(s: &Start, got: &After, want: &After) -> String {
+    let mut out = format!("start {:x?} {:#x}\n", s.regs, s.flags);
+    for (name, a) in [("got ", got), ("want", want)] {
+        out += &format!("{name} {:?} {:#x} {:x?} {:#x} {:?}\n", a.exit, a.rip, a.regs, a.flags, a.counts.kernel);
+    }
+    let bytes: Vec<_> = (0..WINDOW_BYTES).filter(|b| got.data[*b] != want.data[*b]).take(8).collect();
+    let bytes = bytes.iter().map(|b| format!("{:#x}: {:#x} {:#x}, ", WINDOW + *b as u64, got.data[*b], want.data[*b]));
+    out + &format!(
+        "bytes {} vectors {}\n",
+        bytes.collect::<String>(),
+        if got.vec == want.vec { "equal" } else { "differ" }
+    )
+}
+
+fn listing(s: &Start) -> String {
+    let mut d = iced_x86::Decoder::with_ip(64, &s.code, s.at, 0);
+    let mut out = String::new();
+    while d.can_decode() {
+        let i = d.decode();
+        let from = (i.ip() - s.at) as usize;
+        out += &format!("{:#x} {:02x?} {:?}\n", i.ip(), &s.code[from..from + i.len()], i.code());
+    }
+    out
+}
+
+#[test]
+fn random_programs_do_the_same_in_blocks_and_one_instruction_at_a_time() {
+    let programs = std::env::var("FAST_PROGRAMS").map_or(20_000, |n| n.parse().unwrap());
+    let all = codes();
+    let plain: Vec<Code> = all.iter().copied().filter(|c| conditional(*c)).collect();
+    let (mut fast, mut general) = (Machine::new(1 << 30), Machine::new(1));
+    let mut interrupted = Machine::new(5);
+    let mut random = Random(SEED);
+    let (mut halted, mut faulted, mut bad) = (0, 0, Vec::new());
+    for n in 0..programs {
+        let s = draw_start(&all, &plain, &mut random);
+        let want = general.run(&s);
+        // Twice: cold code is translated and linked in the first run, the second takes the links. Then with deadlines.
+        for round in 0..3 {
+            let got = if round == 2 { interrupted.run(&s) } else { fast.run(&s) };
+            if got != want {
+                bad.push(format!("program {n} round {round}\n{}{}", listing(&s), difference(&s, &got, &want)));
+                break;
+            }
+        }
+        match want.exit {
+            Exit::Halted => halted += 1,
+            Exit::Shutdown => faulted += 1,
+            other => panic!("program {n}: {other:?}\n{}", listing(&s)),
+        }
+    }
+    bad.sort_by_key(String::len);
+    assert!(bad.is_empty(), "{} programs differ; the shortest:\n{}", bad.len(), bad[..bad.len().min(6)].join("\n"));
+    println!("{programs} programs of {} codes: {halted} ran to their end, {faulted} faulted", all.len());
+    assert!(halted > programs / 3 && faulted > programs / 50);
+}
+
+#[test]
+fn operands_that_share_a_tlb_entry_do_not_drive_each_other_out_for_ever() {
+    // push [rax]; call [rax + 8]; hlt: operand and stack are 2 MiB apart.
+    let code = vec![0xff, 0x30, 0xff, 0x50, 0x08, 0xf4];
+    let mut regs = [0; 16];
+    (regs[0], regs[4]) = (0x20_2000, 0x40_2800);
+    let mut data = vec![0; WINDOW_BYTES];
+    data[0x1000..0x1008].copy_from_slice(&0x1234_5678u64.to_le_bytes());
+    data[0x1008..0x1010].copy_from_slice(&(CODE + 5).to_le_bytes());
+    let after = Machine::new(1 << 30).run(&Start { regs, flags: 2, data, code, at: CODE });
+    assert_eq!((after.exit, after.counts.clock, after.regs[4]), (Exit::Halted, 3, 0x40_27f0));
+    assert_eq!(after.data[0x57f8..0x5800], 0x1234_5678u64.to_le_bytes());
+    assert_eq!(after.data[0x57f0..0x57f8], (CODE + 5).to_le_bytes());
+}
