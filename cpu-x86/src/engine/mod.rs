@@ -41,6 +41,8 @@ pub(crate) struct Engine {
     ring: u8,
     /// Why an instruction did not complete.
     stop: Option<Stop>,
+    /// The op that missed the TLB last, the countdown then, and how often in a row.
+    refilled: (*const Op, i64, u32),
     /// A counter of the PMU can overflow: a change of ring changes the deadline.
     counting: bool,
     /// Something happened that the run loop must look at before the next block.
@@ -75,6 +77,7 @@ impl Engine {
             armed: 0,
             ring: 0,
             stop: None,
+            refilled: (std::ptr::null(), 0, 0),
             counting: false,
             look: false,
             notes: Notes::default(),
@@ -148,7 +151,7 @@ handler! {
         let c = unsafe { &mut *cpu };
         if c.hot.leave == Leave::None {
             match c.refill(c.hot.miss_at, c.hot.miss_write) {
-                Refill::Done => go!(cpu, op),
+                Refill::Done if !c.engine.quarrels(op, c.hot.countdown) => go!(cpu, op),
                 // SAFETY: the op that missed.
                 Refill::Fault(stop) if unsafe { (*op).h } != pair_of_pushes() => {
                     c.hot.leave = Leave::Stopped;
@@ -159,6 +162,18 @@ handler! {
         }
         c.hot.left = op;
         go!(cpu, exit_op())
+    }
+}
+
+impl Engine {
+    /// Has one execution of `op` missed the TLB more often than it has memory operands? Then the two operands share a
+    /// TLB entry, and filling it for one drives out the other, for ever.
+    fn quarrels(&mut self, op: *const Op, countdown: i64) -> bool {
+        const OPERANDS: u32 = 2;
+        let (last, then, times) = self.refilled;
+        let times = if (last, then) == (op, countdown) { times + 1 } else { 1 };
+        self.refilled = (op, countdown, times);
+        times > OPERANDS
     }
 }
 
