@@ -7,18 +7,22 @@ use crate::alu::{self, Width, flag};
 pub(crate) mod class {
     /// Minuend and subtrahend.
     pub const SUB: u32 = 0;
-    /// Result.
-    pub const LOGIC: u32 = 1;
     /// Sum and second addend.
-    pub const ADD: u32 = 2;
+    pub const ADD: u32 = 1;
+    /// As `SUB`, with a borrow of 1.
+    pub const SBB: u32 = 2;
+    /// As `ADD`, with a carry of 1.
+    pub const ADC: u32 = 3;
+    /// Result.
+    pub const LOGIC: u32 = 4;
     /// Result, and CF as it was.
-    pub const INC: u32 = 3;
+    pub const INC: u32 = 5;
     /// Result, and CF as it was.
-    pub const DEC: u32 = 4;
+    pub const DEC: u32 = 6;
     /// Result, and CF and OF in place.
-    pub const SHIFT: u32 = 5;
+    pub const SHIFT: u32 = 7;
     /// The flags themselves.
-    pub const EXPLICIT: u32 = 6;
+    pub const EXPLICIT: u32 = 8;
 }
 
 const WIDTHS: [Width; 4] = [Width::B, Width::W, Width::D, Width::Q];
@@ -32,6 +36,8 @@ impl Cpu {
             class::SUB => alu::sub(w, a, b, 0).1,
             class::LOGIC => alu::logic(w, a).1,
             class::ADD => alu::add(w, w.zx(a.wrapping_sub(b)), w.zx(b), 0).1,
+            class::SBB => alu::sub(w, a, b, 1).1,
+            class::ADC => alu::add(w, w.zx(a.wrapping_sub(b).wrapping_sub(1)), w.zx(b), 1).1,
             class::INC => (alu::add(w, w.zx(a.wrapping_sub(1)), 1, 0).1 & !flag::CF) | b,
             class::DEC => (alu::sub(w, w.zx(a.wrapping_add(1)), 1, 0).1 & !flag::CF) | b,
             class::SHIFT => alu::szp(w, w.zx(a)) | b,

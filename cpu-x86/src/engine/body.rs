@@ -147,10 +147,16 @@ fn lazy(cpu: &mut Cpu, class: u32, w: usize, a: u64, b: u64) {
     cpu.cc_a = a;
     cpu.cc_b = b;
 }
-/// CF, from whatever wrote the flags last.
+/// CF, from whatever wrote the flags last: after a sum the result is below an addend, or with a carry not above it.
 #[inline(always)]
 fn carry(cpu: &Cpu) -> u64 {
-    if cpu.cc_op >> 2 == class::SUB { u64::from(cpu.cc_a < cpu.cc_b) } else { cpu.status_flags() & flag::CF }
+    match cpu.cc_op >> 2 {
+        class::SUB | class::ADD => u64::from(cpu.cc_a < cpu.cc_b),
+        class::SBB | class::ADC => u64::from(cpu.cc_a <= cpu.cc_b),
+        class::LOGIC => 0,
+        class::EXPLICIT => cpu.cc_a & flag::CF,
+        _ => cpu.cc_b & flag::CF,
+    }
 }
 
 /// Numbers of the two-operand operations, in encoding order; TEST added.
@@ -192,13 +198,20 @@ fn operate<const O: usize, const W: usize, const FL: usize>(cpu: &mut Cpu, a: u6
             }
             w.zx(a.wrapping_sub(b))
         }
-        ADC | SBB => {
+        ADC => {
             let c = carry(cpu);
-            let (r, f) = if O == ADC { alu::add(w, a, b, c) } else { alu::sub(w, a, b, c) };
+            let r = w.zx(a.wrapping_add(b).wrapping_add(c));
             if live {
-                cpu.set_status_flags(f);
+                lazy(cpu, class::ADD + 2 * c as u32, W, r, b);
             }
             r
+        }
+        SBB => {
+            let c = carry(cpu);
+            if live {
+                lazy(cpu, class::SUB + 2 * c as u32, W, a, b);
+            }
+            w.zx(a.wrapping_sub(b).wrapping_sub(c))
         }
         _ => {
             let r = match O {
@@ -432,12 +445,16 @@ body! {
         put::<W>(cpu, (*op).a, r);
         op.add(1)
     }
-    /// rDX:rAX = rAX * a, unsigned; flags dead
-    MulR<W>(cpu, op) {
-        let w = width(W);
-        let p = u128::from(w.zx(reg(cpu, 0))) * u128::from(w.zx(reg(cpu, (*op).a)));
-        put::<W>(cpu, 0, p as u64);
-        put::<W>(cpu, 2, (p >> w.bits()) as u64);
+    /// rDX:rAX = rAX * a, unsigned
+    MulR<W, FL>(cpu, op) {
+        let b = reg(cpu, (*op).a);
+        widening::<W, FL>(cpu, b);
+        op.add(1)
+    }
+    /// rDX:rAX = rAX * [m], unsigned
+    MulM<W, FL>(cpu, op) {
+        let b = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
+        widening::<W, FL>(cpu, b);
         op.add(1)
     }
     /// c:b... MULX: a (high), b (low) = rDX * c
@@ -625,6 +642,21 @@ fn multiply<const W: usize, const FL: usize>(cpu: &mut Cpu, a: u64, b: u64) -> u
         r
     } else {
         w.zx(a.wrapping_mul(b))
+    }
+}
+
+/// rDX:rAX = rAX * b, unsigned.
+#[inline(always)]
+unsafe fn widening<const W: usize, const FL: usize>(cpu: &mut Cpu, b: u64) {
+    let w = width(W);
+    // SAFETY: registers 0 and 2 exist.
+    unsafe {
+        let (low, high, f) = alu::mul(w, w.zx(reg(cpu, 0)), w.zx(b));
+        put::<W>(cpu, 0, low);
+        put::<W>(cpu, 2, high);
+        if FL == 1 {
+            cpu.set_status_flags(f);
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod body;
 mod hot;
 mod op;
+mod pairs;
 mod run;
 mod select;
 mod space;
@@ -106,13 +107,13 @@ impl Hot {
 
 /// Declares a function with the calling convention of handlers.
 macro_rules! handler {
-    ($(#[$m:meta])* fn $name:ident $(<$p:ident: $bound:ident>)? ($cpu:ident, $op:ident) $code:block) => {
+    ($(#[$m:meta])* fn $name:ident $(<$($p:ident: $bound:ident),*>)? ($cpu:ident, $op:ident) $code:block) => {
         #[cfg(target_arch = "x86_64")]
         $(#[$m])*
-        pub(crate) unsafe extern "sysv64" fn $name$(<$p: $bound>)?($cpu: *mut Cpu, $op: *const Op) -> *const Op $code
+        pub(crate) unsafe extern "sysv64" fn $name$(<$($p: $bound),*>)?($cpu: *mut Cpu, $op: *const Op) -> *const Op $code
         #[cfg(not(target_arch = "x86_64"))]
         $(#[$m])*
-        pub(crate) unsafe extern "C" fn $name$(<$p: $bound>)?($cpu: *mut Cpu, $op: *const Op) -> *const Op $code
+        pub(crate) unsafe extern "C" fn $name$(<$($p: $bound),*>)?($cpu: *mut Cpu, $op: *const Op) -> *const Op $code
     };
 }
 
@@ -136,6 +137,25 @@ handler! {
         if next.is_null() {
             // SAFETY: as above.
             return unsafe { missed(cpu, op) };
+        }
+        go!(cpu, next)
+    }
+}
+
+handler! {
+    /// Runs two bodies, then what follows.
+    fn twice<A: Body, B: Body>(cpu, op) {
+        // SAFETY: as in `threaded`; `A` is no branch, so what it returns is the op that the builder put behind it.
+        let second = unsafe { A::run(&mut *cpu, op) };
+        if second.is_null() {
+            // SAFETY: as above.
+            return unsafe { missed(cpu, op) };
+        }
+        // SAFETY: as above.
+        let next = unsafe { B::run(&mut *cpu, second) };
+        if next.is_null() {
+            // SAFETY: as above.
+            return unsafe { missed(cpu, second) };
         }
         go!(cpu, next)
     }

@@ -63,7 +63,8 @@ table! {
     imul_rr = ImulRr(w: [1 2 3], fl: [0 1]);
     imul_rri = ImulRri(w: [1 2 3], fl: [0 1]);
     imul_rm = ImulRm(w: [1 2 3], fl: [0 1]);
-    mul_r = MulR(w: [2 3]);
+    mul_r = MulR(w: [2 3], fl: [0 1]);
+    mul_m = MulM(w: [2 3], fl: [0 1]);
     mulx = Mulx(w: [2 3]);
     bswap = Bswap(w: [2 3]);
     widen = Widen(w: [1 2 3]);

@@ -111,6 +111,8 @@ struct Translator {
     terminated: bool,
     slots: Vec<Op>,
     owner: Vec<u8>,
+    /// Slots that are ops, not what follows one.
+    ops: Vec<u16>,
     now: u8,
     taken: i32,
     fall: i32,
@@ -214,6 +216,9 @@ impl Translator {
     }
 
     fn put(&mut self, h: u64, a: u8, b: u8, c: u8, d: u8, imm: i32) {
+        if h != 0 {
+            self.ops.push(self.slots.len() as u16);
+        }
         self.slots.push(Op { h, a, b, c, d, imm });
         self.owner.push(self.now);
     }
@@ -506,7 +511,21 @@ fn dead_at(source: &Source<'_>, target: u64) -> bool {
 }
 
 impl Translator {
-    fn finish(self, source: &Source<'_>) -> Draft {
+    /// Ops that have a handler in common run through it.
+    fn join_pairs(&mut self) {
+        let mut k = 0;
+        while k + 1 < self.ops.len() {
+            let (a, b) = (self.ops[k] as usize, self.ops[k + 1] as usize);
+            k += 1;
+            if let Some(both) = super::pairs::pair(self.slots[a].h, self.slots[b].h) {
+                self.slots[a].h = both;
+                k += 1;
+            }
+        }
+    }
+
+    fn finish(mut self, source: &Source<'_>) -> Draft {
+        self.join_pairs();
         let n = self.code.len();
         let mut starts: Vec<u16> = self.code.iter().map(|i| (i.ip() - u64::from(source.start)) as u16).collect();
         let end = self.code[n - 1].next_ip() - u64::from(source.start);

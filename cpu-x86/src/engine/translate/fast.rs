@@ -27,8 +27,14 @@ impl Translator {
             Shld | Shrd if is_register(i, 0) && i.op2_kind() == OpKind::Immediate8 && !live => self.double(i),
             Inc | Dec | Neg | Not => self.unary(i, fl),
             Imul => self.imul(i, fl),
-            Mul if is_register(i, 0) && !live => {
-                self.put(select::mul_r(width_of(i, 0)? as usize)?, number(i.op0_register()), 0, 0, 0, 0);
+            Mul => {
+                let w = width_of(i, 0)? as usize;
+                if is_register(i, 0) {
+                    self.put(select::mul_r(w, fl)?, number(i.op0_register()), 0, 0, 0, 0);
+                } else {
+                    let m = self.address(i)?.general();
+                    self.memory(select::mul_m(w, fl)?, 0, 0, m);
+                }
                 Some(())
             }
             Cwde => self.no_operand(select::widen(2)),

@@ -22,6 +22,7 @@ impl Translator {
         let slots = self.slots.len();
         if self.fused_op(i, cc, fl, cross).is_none() {
             self.slots.truncate(slots);
+            self.ops.retain(|at| (*at as usize) < slots);
             self.owner.truncate(slots);
             return None;
         }
