@@ -6,9 +6,9 @@
 pub mod alu;
 mod boundary;
 mod control;
+mod cpuid;
 mod debug;
 mod deliver;
-mod cpuid;
 mod door;
 mod engine;
 pub mod exec;
@@ -21,9 +21,9 @@ mod operand;
 mod outside;
 mod paging;
 mod reset;
+mod save;
 mod segment;
 mod stack;
-mod save;
 mod state;
 mod task;
 

@@ -2,11 +2,11 @@
 
 #![expect(unsafe_code, reason = "guest memory is reached by the host pointers of the software TLB")]
 
+use crate::alu::flag;
 use crate::engine::tlb::{self, Fill};
 use crate::fault::{Done, Stop};
 use crate::paging::Who;
 use crate::state::{Cpu, Seg, Segment, cr0, cr4};
-use crate::alu::flag;
 use emu_core::Gpa;
 
 /// What an access wants to do.
@@ -67,6 +67,17 @@ impl Cpu {
     /// # Errors
     /// #PF, or #AC when alignment is checked.
     pub fn load(&mut self, at: u64, bytes: u32) -> Result<u64, Stop> {
+        if let Some(host) = self.quick(at, u64::from(bytes), false) {
+            // SAFETY: `quick` found the whole access in one page of plain memory.
+            return Ok(unsafe {
+                match bytes {
+                    1 => u64::from(*host),
+                    2 => u64::from(host.cast::<u16>().read_unaligned()),
+                    4 => u64::from(host.cast::<u32>().read_unaligned()),
+                    _ => host.cast::<u64>().read_unaligned(),
+                }
+            });
+        }
         let mut b = [0; 8];
         self.load_bytes(at, &mut b[..bytes as usize])?;
         Ok(u64::from_le_bytes(b))
@@ -77,6 +88,18 @@ impl Cpu {
     /// # Errors
     /// #PF, or #AC when alignment is checked; then nothing was written.
     pub fn store(&mut self, at: u64, bytes: u32, v: u64) -> Done {
+        if let Some(host) = self.quick(at, u64::from(bytes), true) {
+            // SAFETY: as in `load`; an entry for writing never leads to a page that holds code.
+            unsafe {
+                match bytes {
+                    1 => *host = v as u8,
+                    2 => host.cast::<u16>().write_unaligned(v as u16),
+                    4 => host.cast::<u32>().write_unaligned(v as u32),
+                    _ => host.cast::<u64>().write_unaligned(v),
+                }
+            }
+            return Ok(());
+        }
         self.store_bytes(at, &v.to_le_bytes()[..bytes as usize])
     }
 
@@ -154,6 +177,18 @@ impl Cpu {
         if self.watching_data() {
             self.pending_debug |= self.data_breakpoint(at, bytes as u64, write);
         }
+    }
+
+    /// Where `bytes` at linear address `at` are, if the TLB has them, all in one page, and nothing is to be checked. Also
+    /// in a context that holds nothing while data accesses are checked.
+    #[inline]
+    fn quick(&self, at: u64, bytes: u64, write: bool) -> Option<*mut u8> {
+        if self.alignment_checked() {
+            return None;
+        }
+        let e = &self.contexts[self.context_of(self.who())].entries[tlb::index(at)];
+        let tag = if write { e.write } else { e.read };
+        (at.wrapping_sub(tag) <= 4096 - bytes).then(|| at.wrapping_add(e.addend) as *mut u8)
     }
 
     /// Are there data breakpoints, so that no access may take the short way?
@@ -300,13 +335,18 @@ impl Cpu {
         // SAFETY: the slot lies within the mapping.
         let host = unsafe { self.ram.host().add(offset) };
         let supervisor_write = !who.user && self.cr0 & cr0::WP == 0;
-        let writable = slot.writable
-            && page.dirty
-            && (page.writable || supervisor_write)
-            && self.ram.watchers(offset >> 12) == 0;
+        let writable =
+            slot.writable && page.dirty && (page.writable || supervisor_write) && self.ram.watchers(offset >> 12) == 0;
         if access != Access::Execute && !self.watching_data() {
             let (host, global) = (host as u64, page.global);
-            self.contexts[context].fill(Fill { at, host, page: offset >> 12, writable, global, large: page.shift > 12 });
+            self.contexts[context].fill(Fill {
+                at,
+                host,
+                page: offset >> 12,
+                writable,
+                global,
+                large: page.shift > 12,
+            });
         }
         Ok(Place::Host { host, page: offset >> 12 })
     }

@@ -4,11 +4,11 @@
 //! architectural state in the SDM's own groups. Source: SDM vol. 1, ch. 3; vol. 3A, ch. 2.
 
 use crate::alu::flag;
+pub(crate) use crate::control::{cr0, cr4, efer};
 use crate::door::{Counts, Doors};
-use crate::lapic::Lapic;
 use crate::engine::tlb::Context;
 use crate::engine::{Engine, Hot, Spaces};
-pub(crate) use crate::control::{cr0, cr4, efer};
+use crate::lapic::Lapic;
 use emu_core::Ram;
 use softfp::F80;
 use std::sync::Arc;

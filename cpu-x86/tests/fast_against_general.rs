@@ -49,7 +49,12 @@ const SUBJECT: &[Mnemonic] = {
         Sar, Rol, Ror, Rcl, Rcr, Shld, Shrd, Sarx, Shlx, Shrx, Rorx, Mul, Imul, Mulx, Div, Idiv, Bt, Bts, Btr, Btc, Bsf,
         Bsr, Tzcnt, Lzcnt, Popcnt, Andn, Bextr, Bzhi, Pdep, Pext, Blsi, Blsmsk, Blsr, Crc32, Lahf, Sahf, Clc, Stc, Cmc,
         Nop, Pause, Endbr64, Movsb, Stosq, Cmpsb, Scasb, Lodsd, Loop, Loope, Loopne, Jrcxz, Jmp, Call, Pushfq, Popfq,
-        Comiss, Ucomisd, Ptest, Movd, Movq, Movdqu, Paddd, Pxor, Pmovmskb, Cvttsd2si, Vptest, Vpaddq, Vmovdqu, Cvtsi2sd,
+        Comiss, Ucomisd, Ptest, Movd, Movq, Movdqu, Movdqa, Movaps, Movups, Movapd, Movupd, Lddqu, Movss, Movsd, Movlps,
+        Movhps, Movlpd, Movhpd, Movhlps, Movlhps, Movntdq, Paddb, Paddw, Paddd, Paddq, Psubb, Psubw, Psubd, Psubq, Pxor,
+        Pand, Pandn, Por, Xorps, Andps, Andnpd, Orpd, Unpcklpd, Unpckhpd, Punpcklqdq, Punpckhqdq, Pmovmskb, Cvttsd2si,
+        Cvtsi2sd, Cvtsi2ss, Cvtss2sd, Addss, Addsd, Addpd, Addps, Mulss, Mulsd, Mulpd, Subss, Subsd, Subpd, Divss, Divsd,
+        Divpd, Sqrtss, Sqrtsd, Sqrtpd, Vptest, Vpaddq, Vmovdqu, Vaddsd, Vpxor, Vmovd, Vmovq, Vzeroupper, Pshufb, Pshufd,
+        Pinsrq, Pextrd, Pcmpeqb, Pslldq, Pmuludq, Pcmpistri, Stmxcsr,
     ]
 };
 
@@ -95,6 +100,11 @@ fn vector_operand(i: &mut Instruction, n: u32, kind: OpCodeOperandKind, random: 
         K::r32_reg | K::r32_or_mem => Register::EAX,
         K::r64_reg | K::r64_or_mem => Register::RAX,
         K::mem => Register::None,
+        K::imm8 => {
+            i.set_op_kind(n, OpKind::Immediate8);
+            i.set_immediate8(random.next() as u8);
+            return Some(());
+        }
         _ => return None,
     };
     let may_be_memory = matches!(kind, K::xmm_or_mem | K::ymm_or_mem | K::r32_or_mem | K::r64_or_mem);
@@ -141,7 +151,8 @@ fn aim(i: &mut Instruction, random: &mut Random) {
     }
     i.set_memory_base(if random.one_in(8) { Register::R15D } else { Register::R15 });
     i.set_memory_displ_size(if random.one_in(3) { 0 } else { 1 });
-    i.set_memory_displacement64(if i.memory_displ_size() == 0 { 0 } else { random.next() as i8 as u64 });
+    let displacement = random.next() as i8 as u64 & if i.memory_size().size() == 16 { !15 } else { !0 };
+    i.set_memory_displacement64(if i.memory_displ_size() == 0 { 0 } else { displacement });
     if i.memory_base() == Register::R15D {
         i.set_memory_displacement64(i.memory_displacement64() & 0xffff_ffff);
     } else if random.one_in(4) {
@@ -230,7 +241,7 @@ struct After {
     regs: [u64; 16],
     flags: u64,
     vec: Vec<[u8; 64]>,
-    cr2: u64,
+    mxcsr: u32,
     counts: Counts,
     data: Vec<u8>,
 }
@@ -259,6 +270,8 @@ fn page_tables(ram: &Ram) {
 struct Start {
     regs: [u64; 16],
     flags: u64,
+    vec: [[u64; 8]; 16],
+    mxcsr: u32,
     data: Vec<u8>,
     code: Vec<u8>,
     at: u64,
@@ -277,6 +290,10 @@ fn set_up(cpu: &mut Cpu, ram: &Ram, s: &Start) {
     assert!(ram.write(Gpa(WINDOW), &s.data) && ram.write(Gpa(s.at), &s.code));
     cpu.forget(Gpa(s.at), s.code.len() as u64);
     cpu.regs[..16].copy_from_slice(&s.regs);
+    for (to, from) in cpu.vec.iter_mut().zip(&s.vec) {
+        to.0[..32].copy_from_slice(from.map(u64::to_le_bytes).as_flattened()[..32].as_ref());
+    }
+    cpu.mxcsr = s.mxcsr;
     cpu.set_flags(s.flags);
     cpu.rip = s.at;
 }
@@ -293,7 +310,7 @@ fn outcome(cpu: &Cpu, ram: &Ram, exit: Exit, before: Counts) -> After {
     let mut regs = [0; 16];
     regs.copy_from_slice(&cpu.regs[..16]);
     let vec = cpu.vec[..16].iter().map(|v| v.0).collect();
-    After { exit, rip: cpu.rip, regs, flags: cpu.flags(), vec, cr2: 0, counts, data }
+    After { exit, rip: cpu.rip, regs, flags: cpu.flags(), vec, mxcsr: cpu.mxcsr, counts, data }
 }
 
 /// One machine and the way it runs: `step` at a time.
@@ -324,6 +341,16 @@ impl Machine {
     }
 }
 
+/// Eight bytes: a double, two singles, or anything.
+fn number(random: &mut Random) -> u64 {
+    let small = (random.next() as i32 >> random.below(31)) as f64 / (1u64 << random.below(20)) as f64;
+    match random.below(4) {
+        0 => random.corner(),
+        1 => u64::from((small as f32).to_bits()) << 32 | u64::from((small as f32 / 3.0).to_bits()),
+        _ => small.to_bits(),
+    }
+}
+
 fn draw_start(all: &[Code], plain: &[Code], random: &mut Random) -> Start {
     let length = 2 + random.below(30) as usize;
     let code = program(all, plain, length, random);
@@ -338,7 +365,12 @@ fn draw_start(all: &[Code], plain: &[Code], random: &mut Random) -> Start {
     let noise = random.next();
     data.iter_mut().enumerate().for_each(|(n, b)| *b = (noise >> (n & 31)) as u8 ^ (n as u8).wrapping_mul(29));
     let at = CODE + 0x2000 - random.below(0x180);
-    Start { regs, flags: random.next() & 0xcd5 & !0x100 | 2, data, code, at }
+    let vec = std::array::from_fn(|_| std::array::from_fn(|_| number(random)));
+    for n in (0..WINDOW_BYTES).step_by(8).filter(|_| random.one_in(4)).collect::<Vec<_>>() {
+        data[n..n + 8].copy_from_slice(&number(random).to_le_bytes());
+    }
+    let mxcsr = if random.one_in(4) { 0x1f80 | (random.next() as u32 & 0xe07f) } else { 0x1fa0 };
+    Start { regs, flags: random.next() & 0xcd5 & !0x100 | 2, vec, mxcsr, data, code, at }
 }
 
 fn difference(s: &Start, got: &After, want: &After) -> String {
@@ -348,7 +380,7 @@ fn difference(s: &Start, got: &After, want: &After) -> String {
     }
     let bytes: Vec<_> = (0..WINDOW_BYTES).filter(|b| got.data[*b] != want.data[*b]).take(8).collect();
     let bytes = bytes.iter().map(|b| format!("{:#x}: {:#x} {:#x}, ", WINDOW + *b as u64, got.data[*b], want.data[*b]));
-    out + &format!("bytes {} vectors {}\n", bytes.collect::<String>(), if got.vec == want.vec { "equal" } else { "differ" })
+    out + &format!("bytes {} vectors {}\n", bytes.collect::<String>(), if got.vec == want.vec && got.mxcsr == want.mxcsr { "equal" } else { "differ" })
 }
 
 fn listing(s: &Start) -> String {
@@ -403,7 +435,7 @@ fn operands_that_share_a_tlb_entry_do_not_drive_each_other_out_for_ever() {
     let mut data = vec![0; WINDOW_BYTES];
     data[0x1000..0x1008].copy_from_slice(&0x1234_5678u64.to_le_bytes());
     data[0x1008..0x1010].copy_from_slice(&(CODE + 5).to_le_bytes());
-    let after = Machine::new(1 << 30).run(&Start { regs, flags: 2, data, code, at: CODE });
+    let after = Machine::new(1 << 30).run(&Start { regs, flags: 2, vec: [[0; 8]; 16], mxcsr: 0x1f80, data, code, at: CODE });
     assert_eq!((after.exit, after.counts.clock, after.regs[4]), (Exit::Halted, 3, 0x40_27f0));
     assert_eq!(after.data[0x57f8..0x5800], 0x1234_5678u64.to_le_bytes());
     assert_eq!(after.data[0x57f0..0x57f8], (CODE + 5).to_le_bytes());

@@ -39,6 +39,8 @@ macro_rules! body {
     )* };
 }
 
+pub(super) use body;
+
 /// The value, or a return to the cold path.
 macro_rules! hit {
     ($e:expr) => {
@@ -49,18 +51,20 @@ macro_rules! hit {
     };
 }
 
+pub(super) use hit;
+
 const WIDTHS: [Width; 4] = [Width::B, Width::W, Width::D, Width::Q];
 const fn width(w: usize) -> Width {
     WIDTHS[w]
 }
 
 #[inline(always)]
-unsafe fn reg(cpu: &Cpu, r: u8) -> u64 {
+pub(super) unsafe fn reg(cpu: &Cpu, r: u8) -> u64 {
     // SAFETY: the builder only makes register numbers below `cell::COUNT`.
     unsafe { *cpu.regs.get_unchecked(r as usize) }
 }
 #[inline(always)]
-unsafe fn set(cpu: &mut Cpu, r: u8, v: u64) {
+pub(super) unsafe fn set(cpu: &mut Cpu, r: u8, v: u64) {
     // SAFETY: as in `reg`.
     unsafe { *cpu.regs.get_unchecked_mut(r as usize) = v }
 }
@@ -79,7 +83,7 @@ unsafe fn put<const W: usize>(cpu: &mut Cpu, r: u8, v: u64) {
 }
 /// The effective address: `b` base, `c` index, `imm` displacement.
 #[inline(always)]
-unsafe fn ea<const AM: usize>(cpu: &Cpu, op: *const Op) -> u64 {
+pub(super) unsafe fn ea<const AM: usize>(cpu: &Cpu, op: *const Op) -> u64 {
     // SAFETY: as in `reg`.
     unsafe {
         let o = &*op;
@@ -108,7 +112,7 @@ pub(crate) unsafe fn host<const W: usize, const WRITE: bool>(cpu: &mut Cpu, at: 
     None
 }
 #[inline(always)]
-unsafe fn get_host<const W: usize>(p: *const u8) -> u64 {
+pub(super) unsafe fn get_host<const W: usize>(p: *const u8) -> u64 {
     // SAFETY: `host` gave the address for this width.
     unsafe {
         match W {
@@ -120,7 +124,7 @@ unsafe fn get_host<const W: usize>(p: *const u8) -> u64 {
     }
 }
 #[inline(always)]
-unsafe fn put_host<const W: usize>(p: *mut u8, v: u64) {
+pub(super) unsafe fn put_host<const W: usize>(p: *mut u8, v: u64) {
     // SAFETY: `host` gave the address for this width.
     unsafe {
         match W {
@@ -214,7 +218,11 @@ fn operate<const O: usize, const W: usize, const FL: usize>(cpu: &mut Cpu, a: u6
 
 /// `a O b` into memory at `at`.
 #[inline(always)]
-unsafe fn operate_memory<const O: usize, const W: usize, const FL: usize>(cpu: &mut Cpu, at: u64, b: u64) -> Option<()> {
+unsafe fn operate_memory<const O: usize, const W: usize, const FL: usize>(
+    cpu: &mut Cpu,
+    at: u64,
+    b: u64,
+) -> Option<()> {
     // SAFETY: as in `host`.
     unsafe {
         if !writes(O) {
@@ -673,12 +681,11 @@ fn after_logic<const CC: usize, const W: usize>(r: u64) -> bool {
     v != (CC & 1 == 1)
 }
 
-/// The op that ends every run of handlers.
+/// Leaves the handlers: says why, and takes the cold path.
 #[inline(always)]
-fn leave(cpu: &mut Cpu, op: *const Op, why: Leave) -> *const Op {
+pub(super) fn leave(cpu: &mut Cpu, why: Leave) -> *const Op {
     cpu.hot.leave = why;
-    cpu.hot.left = op;
-    super::exit_op()
+    std::ptr::null()
 }
 
 /// Enters `block` if the countdown allows; the cost of the block is paid here.
@@ -695,7 +702,7 @@ unsafe fn enter(hot: &mut Hot, block: *const Block) -> bool {
 
 /// Follows a direct link.
 #[inline(always)]
-unsafe fn follow<const CROSS: usize>(cpu: &mut Cpu, op: *const Op, link: *const Link, taken: bool) -> *const Op {
+unsafe fn follow<const CROSS: usize>(cpu: &mut Cpu, link: *const Link, taken: bool) -> *const Op {
     // SAFETY: the builder put a link there.
     unsafe {
         let l = &*link;
@@ -708,12 +715,28 @@ unsafe fn follow<const CROSS: usize>(cpu: &mut Cpu, op: *const Op, link: *const 
             return Block::ops(l.block);
         }
     }
-    leave(cpu, op, Leave::Link { taken })
+    leave(cpu, Leave::Link { taken })
+}
+
+/// Follows the first link of a conditional branch if it is taken, else the second. A host branch decides, so that the
+/// host predicts it apart from the jump to the next handler; the marker keeps the compiler from joining the two ways.
+#[inline(always)]
+unsafe fn decide<const CROSS: usize>(cpu: &mut Cpu, op: *const Op, taken: bool) -> *const Op {
+    // SAFETY: as in `follow`.
+    unsafe {
+        if taken {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            core::arch::asm!("/* taken */", options(nomem, nostack, preserves_flags));
+            follow::<CROSS>(cpu, links(op, 0), true)
+        } else {
+            follow::<CROSS>(cpu, links(op, 1), false)
+        }
+    }
 }
 
 /// Goes to linear address `to` through the jump cache.
 #[inline(always)]
-unsafe fn jump(cpu: &mut Cpu, op: *const Op, to: u64) -> *const Op {
+unsafe fn jump(cpu: &mut Cpu, to: u64) -> *const Op {
     // SAFETY: `jumps` points to the jump cache.
     unsafe {
         let j = &*cpu.hot.jumps.add(jump_index(to));
@@ -723,7 +746,7 @@ unsafe fn jump(cpu: &mut Cpu, op: *const Op, to: u64) -> *const Op {
         }
     }
     cpu.hot.to = to;
-    leave(cpu, op, Leave::Indirect)
+    leave(cpu, Leave::Indirect)
 }
 
 /// Remembers a call's return address and the link behind it.
@@ -743,21 +766,21 @@ body! {
     /// Jcc on the flags as they stand. Two links follow: taken, not taken.
     Jcc<CC, P, CROSS>(cpu, op) {
         let taken = holds::<CC, P>(cpu);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// CMP r, r and Jcc
     CmpJccRr<CC, W, FL, CROSS>(cpu, op) {
         let (a, b) = (reg(cpu, (*op).a), reg(cpu, (*op).b));
         operate::<CMP, W, FL>(cpu, a, b);
         let taken = after_sub::<CC, W>(a, b);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// CMP r, imm and Jcc
     CmpJccRi<CC, W, FL, CROSS>(cpu, op) {
         let (a, b) = (reg(cpu, (*op).a), (*op).imm as i64 as u64);
         operate::<CMP, W, FL>(cpu, a, b);
         let taken = after_sub::<CC, W>(a, b);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// CMP [m], imm8 (`d`) and Jcc
     CmpJccMi<CC, W, FL, CROSS>(cpu, op) {
@@ -765,7 +788,7 @@ body! {
         let b = (*op).d as i8 as i64 as u64;
         operate::<CMP, W, FL>(cpu, a, b);
         let taken = after_sub::<CC, W>(a, b);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// CMP r, [m] and Jcc
     CmpJccRm<CC, W, FL, CROSS>(cpu, op) {
@@ -773,28 +796,28 @@ body! {
         let a = reg(cpu, (*op).a);
         operate::<CMP, W, FL>(cpu, a, b);
         let taken = after_sub::<CC, W>(a, b);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// TEST r, r and Jcc
     TestJccRr<CC, W, FL, CROSS>(cpu, op) {
         let (a, b) = (reg(cpu, (*op).a), reg(cpu, (*op).b));
         let r = operate::<TEST, W, FL>(cpu, a, b);
         let taken = after_logic::<CC, W>(r);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// TEST r, imm and Jcc
     TestJccRi<CC, W, FL, CROSS>(cpu, op) {
         let a = reg(cpu, (*op).a);
         let r = operate::<TEST, W, FL>(cpu, a, (*op).imm as i64 as u64);
         let taken = after_logic::<CC, W>(r);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// TEST [m], imm8 (`d`) and Jcc
     TestJccMi<CC, W, FL, CROSS>(cpu, op) {
         let a = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
         let r = operate::<TEST, W, FL>(cpu, a, (*op).d as i8 as i64 as u64);
         let taken = after_logic::<CC, W>(r);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// SUB r, r and Jcc
     SubJccRr<CC, W, FL, CROSS>(cpu, op) {
@@ -802,7 +825,7 @@ body! {
         let r = operate::<SUB, W, FL>(cpu, a, b);
         put::<W>(cpu, (*op).a, r);
         let taken = after_sub::<CC, W>(a, b);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// SUB r, imm and Jcc
     SubJccRi<CC, W, FL, CROSS>(cpu, op) {
@@ -810,7 +833,7 @@ body! {
         let r = operate::<SUB, W, FL>(cpu, a, b);
         put::<W>(cpu, (*op).a, r);
         let taken = after_sub::<CC, W>(a, b);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// ADD r, imm and JZ, JNZ, JS, JNS
     AddJccRi<CC, W, FL, CROSS>(cpu, op) {
@@ -818,7 +841,7 @@ body! {
         let r = operate::<ADD, W, FL>(cpu, a, (*op).imm as i64 as u64);
         put::<W>(cpu, (*op).a, r);
         let taken = after_logic::<CC, W>(r);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// AND r, imm and Jcc
     AndJccRi<CC, W, FL, CROSS>(cpu, op) {
@@ -826,7 +849,7 @@ body! {
         let r = operate::<AND, W, FL>(cpu, a, (*op).imm as i64 as u64);
         put::<W>(cpu, (*op).a, r);
         let taken = after_logic::<CC, W>(r);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// DEC r and JZ, JNZ, JS, JNS
     DecJcc<CC, W, FL, CROSS>(cpu, op) {
@@ -834,11 +857,11 @@ body! {
         if FL == 1 { let c = carry(cpu); lazy(cpu, class::DEC, W, r, c) }
         put::<W>(cpu, (*op).a, r);
         let taken = after_logic::<CC, W>(r);
-        follow::<CROSS>(cpu, op, links(op, usize::from(!taken)), taken)
+        decide::<CROSS>(cpu, op, taken)
     }
     /// JMP, or the end of a block that just goes on: one link follows.
     Goto<CROSS>(cpu, op) {
-        follow::<CROSS>(cpu, op, links(op, 0), true)
+        follow::<CROSS>(cpu, links(op, 0), true)
     }
     /// CALL rel in 64-bit mode: `imm` is the return address's distance from the page. Links: target, what follows.
     Call<CROSS>(cpu, op) {
@@ -848,7 +871,7 @@ body! {
         put_host::<3>(p, back);
         set(cpu, 4, sp);
         expect_return(&mut cpu.hot, back, links(op, 1));
-        follow::<CROSS>(cpu, op, links(op, 0), true)
+        follow::<CROSS>(cpu, links(op, 0), true)
     }
     /// RET in 64-bit mode; `imm` more bytes are dropped.
     Ret(cpu, op) {
@@ -866,18 +889,18 @@ body! {
             if (*r.link).pages == 0 {
                 cpu.hot.patch = r.link;
                 cpu.hot.to = to;
-                return leave(cpu, op, Leave::Indirect);
+                return leave(cpu, Leave::Indirect);
             }
         }
-        jump(cpu, op, to)
+        jump(cpu, to)
     }
     JmpR(cpu, op) {
         let to = reg(cpu, (*op).a);
-        jump(cpu, op, to)
+        jump(cpu, to)
     }
     JmpM(cpu, op) {
         let to = hit!(load::<3>(cpu, ea::<5>(cpu, op)));
-        jump(cpu, op, to)
+        jump(cpu, to)
     }
     /// CALL r; the return address's distance from the page is in the next slot, then its link.
     CallR(cpu, op) {
@@ -888,7 +911,7 @@ body! {
         put_host::<3>(p, back);
         set(cpu, 4, sp);
         expect_return(&mut cpu.hot, back, links(op, 1));
-        jump(cpu, op, to)
+        jump(cpu, to)
     }
     CallM(cpu, op) {
         let to = hit!(load::<3>(cpu, ea::<5>(cpu, op)));
@@ -898,10 +921,6 @@ body! {
         put_host::<3>(p, back);
         set(cpu, 4, sp);
         expect_return(&mut cpu.hot, back, links(op, 1));
-        jump(cpu, op, to)
-    }
-    /// Leaves the block to run this instruction the general way.
-    General(cpu, op) {
-        leave(cpu, op, Leave::General)
+        jump(cpu, to)
     }
 }

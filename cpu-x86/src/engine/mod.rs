@@ -12,6 +12,7 @@ mod select;
 mod space;
 pub(crate) mod tlb;
 mod translate;
+mod vector;
 
 pub use run::{Exit, Missing};
 pub(crate) use space::{Paging, Spaces};
@@ -25,6 +26,7 @@ pub(crate) use hot::Hot;
 use hot::{JUMPS, Jump, Leave, RETURNS, Return};
 use iced_x86::Instruction;
 use op::{Blocks, Handler, Op, UNLINKED};
+use space::Refill;
 use translate::Calls;
 
 /// The engine's state apart from [`Hot`].
@@ -140,19 +142,33 @@ handler! {
 }
 
 handler! {
-    /// A memory operand missed the TLB: fills it and tries again, or leaves to do the instruction the general way.
+    /// A body took its cold path: it left, or a memory operand missed the TLB, which is filled to try again; where that
+    /// cannot be, the page fault is raised or the instruction is done the general way.
     #[cold]
     #[inline(never)]
     fn missed(cpu, op) {
         // SAFETY: `cpu` is the exclusive reference `drive` was given.
         let c = unsafe { &mut *cpu };
-        if c.missed_again(op) || !c.refill(c.hot.miss_at, c.hot.miss_write) {
-            c.hot.leave = Leave::General;
-            c.hot.left = op;
-            go!(cpu, exit_op())
+        if c.hot.leave == Leave::None {
+            let again = c.missed_again(op);
+            match if again { Refill::Special } else { c.refill(c.hot.miss_at, c.hot.miss_write) } {
+                Refill::Done => go!(cpu, op),
+                // SAFETY: the op that missed.
+                Refill::Fault(stop) if unsafe { (*op).h } != pair_of_pushes() => {
+                    c.hot.leave = Leave::Stopped;
+                    c.engine.stop = Some(stop);
+                }
+                _ => c.hot.leave = Leave::General,
+            }
         }
-        go!(cpu, op)
+        c.hot.left = op;
+        go!(cpu, exit_op())
     }
+}
+
+/// The handler of two pushes at once, whose fault may be at either address.
+fn pair_of_pushes() -> u64 {
+    select::push2().unwrap_or(0)
 }
 
 handler! {
@@ -160,6 +176,15 @@ handler! {
     fn call_plain(cpu, op) {
         // SAFETY: as in `threaded`.
         let next = unsafe { call(&mut *cpu, op, false) };
+        go!(cpu, next)
+    }
+}
+
+handler! {
+    /// Runs a vector instruction whose operands were decoded when the block was made, then goes on.
+    fn call_vector(cpu, op) {
+        // SAFETY: as in `threaded`.
+        let next = unsafe { vector_at(&mut *cpu, op) };
         go!(cpu, next)
     }
 }
@@ -195,7 +220,11 @@ pub(crate) fn exit_op() -> *const Op {
 
 /// Handlers for translation.
 fn calls() -> Calls {
-    Calls { plain: call_plain as *const () as u64, end: call_end as *const () as u64 }
+    Calls {
+        plain: call_plain as *const () as u64,
+        end: call_end as *const () as u64,
+        vector: call_vector as *const () as u64,
+    }
 }
 
 /// Runs handlers from `op` until one leaves.
@@ -250,6 +279,27 @@ unsafe fn call(cpu: &mut Cpu, op: *const Op, ends: bool) -> *const Op {
         }
         Ok(()) if ends || cpu.engine.look => Leave::Done,
         Ok(()) => return op.wrapping_add(CALL_SLOTS),
+    };
+    exit_op()
+}
+
+/// Runs the vector instruction that `op` names.
+///
+/// # Safety
+/// `op` was made by the builder, and its block is alive: `imm` of the next slot is the number of its vector.
+#[inline(never)]
+unsafe fn vector_at(cpu: &mut Cpu, op: *const Op) -> *const Op {
+    // SAFETY: vectors live as long as the blocks that name them, and none is made while handlers run.
+    let (head, v) = unsafe { (&*op, &*std::ptr::from_ref(&cpu.engine.blocks.vectors[(*op.add(1)).imm as usize])) };
+    cpu.set_position(cpu.regs[cell::PAGE].wrapping_add(head.imm as i64 as u64), u64::from(head.d));
+    cpu.hot.left = op;
+    cpu.hot.leave = match v.run(cpu) {
+        Ok(()) if !cpu.engine.look => return op.wrapping_add(2),
+        Ok(()) => Leave::Done,
+        Err(stop) => {
+            cpu.engine.stop = Some(stop);
+            Leave::Stopped
+        }
     };
     exit_op()
 }

@@ -6,6 +6,7 @@
 //! emptied wholesale.
 #![expect(unsafe_code, reason = "op storage of the interpreter")]
 
+use crate::exec::simd::Vector;
 use crate::state::Cpu;
 use emu_core::Ram;
 use memmap2::{MmapMut, MmapOptions};
@@ -152,6 +153,8 @@ pub(crate) struct Draft {
     pub owner: Vec<u8>,
     /// Distances of the instructions, and of the end, from the start.
     pub starts: Vec<u16>,
+    /// Vector instructions, each with the slot that is to hold its number.
+    pub vectors: Vec<(usize, Vector)>,
 }
 
 /// All blocks of one processor.
@@ -166,6 +169,8 @@ pub(crate) struct Blocks {
     /// First block of each host page, and which of its 64 pieces hold code.
     heads: Vec<u32>,
     pieces: Vec<u64>,
+    /// Vector instructions that ops name by number.
+    pub vectors: Vec<Vector>,
     /// Our bit among the watchers of a page.
     pub me: u32,
 }
@@ -188,6 +193,7 @@ impl Blocks {
             table: vec![(0, 0); TABLE],
             heads: vec![0; pages],
             pieces: vec![0; pages],
+            vectors: Vec::new(),
             me,
         }
     }
@@ -229,11 +235,16 @@ impl Blocks {
         }
         self.table.fill((0, 0));
         self.starts.fill(0);
+        self.vectors.clear();
         (self.used, self.blocks) = (16, 0);
     }
 
     /// Stores a block. The caller has made room, and takes write access to its pages out of the TLBs.
     pub fn add(&mut self, mut draft: Draft, ram: &Ram) -> *const Block {
+        for (slot, vector) in &draft.vectors {
+            draft.slots[*slot].imm = self.vectors.len() as i32;
+            self.vectors.push(*vector);
+        }
         let position = (self.used / 16) as u32;
         let pages = [draft.head.page, draft.head.page2];
         draft.head.slots = draft.slots.len() as u16;

@@ -11,7 +11,7 @@ use crate::exec;
 use crate::fault::{Done, Stop};
 use crate::memory::{Access, canonical};
 use crate::paging::Who;
-use crate::state::{Activity, Cpu, Seg, Segment, cell};
+use crate::state::{Activity, Cpu, Seg, Segment, cell, cr0, cr4};
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use std::sync::Arc;
 
@@ -186,7 +186,7 @@ impl Cpu {
         }
         let (tf, rf) = (self.system_flags & flag::TF != 0, self.system_flags & flag::RF != 0);
         let retired = self.counts_of_run();
-        self.select(self.mode(false).0);
+        self.select(self.mode().0);
         self.general()?;
         if self.counts_of_run() != retired {
             self.after_step(tf, rf);
@@ -199,10 +199,11 @@ impl Cpu {
     }
 
     /// The mode that the current state decodes and runs in.
-    fn mode(&self, single: bool) -> Mode {
+    fn mode(&self) -> Mode {
         let bits = self.code_bits();
         let flat = bits == 64 || bits == 32 && self.protected() && !self.v86() && self.is_flat();
-        Mode::new(bits, flat, single)
+        let sse = self.cr0 & (cr0::EM | cr0::TS) == 0 && self.cr4 & cr4::OSFXSR != 0;
+        Mode::new(bits, flat, sse)
     }
 
     /// Do CS, DS, ES and SS span all 4 GiB from 0, readable and writable, so that no access needs a segment check?
@@ -212,28 +213,25 @@ impl Cpu {
             s.base == 0 && s.limit == u32::MAX && s.attr & Segment::UNUSABLE == 0
         };
         let data = |s: Seg| whole(s) && self.seg[s as usize].kind() & 0xe == 2;
-        whole(Seg::Cs) && data(Seg::Ds) && data(Seg::Es) && data(Seg::Ss) && self.seg[Seg::Ss as usize].attr & Segment::DB != 0
+        whole(Seg::Cs)
+            && data(Seg::Ds)
+            && data(Seg::Es)
+            && data(Seg::Ss)
+            && self.seg[Seg::Ss as usize].attr & Segment::DB != 0
     }
 
     /// Follows blocks from `rip` until the budget is spent or something must be looked at.
     fn chase(&mut self) -> Result<(), Box<Missing>> {
         loop {
-            let mode = self.mode(false);
+            let mode = self.mode();
             self.select(mode.0);
             let at = self.code_address(self.rip);
-            let block = match self.reach(at, mode) {
-                Ok(Reach::Block(block)) => block,
-                Ok(Reach::Short) if self.left() == 0 => return Ok(()),
-                Ok(Reach::Short) => {
-                    self.general()?;
-                    if self.must_look() {
-                        return Ok(());
-                    }
-                    continue;
+            let Some(block) = self.enter_cached(at, mode)? else {
+                if self.must_look() {
+                    return Ok(());
                 }
-                Err(stop) => return self.stopped(stop),
+                continue;
             };
-            self.regs[cell::PAGE] = at & !0xfff;
             // SAFETY: `reach` gave a live block and paid for it; `select` prepared `hot`.
             unsafe { drive(self, Block::ops(block)) };
             if !self.leave(mode)? {
@@ -285,7 +283,7 @@ impl Cpu {
                     if self.must_look() {
                         return Ok(false);
                     }
-                    mode = self.mode(false);
+                    mode = self.mode();
                     self.select(mode.0);
                     let to = self.code_address(self.rip);
                     let Some(next) = self.enter_cached(to, mode)? else { return Ok(false) };
@@ -474,7 +472,8 @@ impl Cpu {
         };
         self.next_rip = self.rip.wrapping_add(i.len() as u64) & self.code_frame().1;
         self.regs[cell::PAGE] = self.code_address(self.rip) & !0xfff;
-        let facts = 1 << lane::INSTRUCTIONS | i64::from(is_branch(&i)) << lane::BRANCHES | i64::from(is_conditional(&i));
+        let facts =
+            1 << lane::INSTRUCTIONS | i64::from(is_branch(&i)) << lane::BRANCHES | i64::from(is_conditional(&i));
         self.hot.countdown += facts;
         let done: Done = match exec::lookup(&i) {
             Some(meaning) => (meaning.run)(self, &i),

@@ -3,6 +3,7 @@
 use super::body::*;
 use super::op::Handler;
 use super::threaded;
+use super::vector::*;
 
 /// The handler's address, as an op stores it.
 fn address(h: Handler) -> u64 {
@@ -91,6 +92,24 @@ table! {
     dec_jcc = DecJcc(cc: [4 5 8 9], w: [2 3], fl: [0 1], cross: [0 1]);
     goto = Goto(cross: [0 1]);
     call = Call(cross: [0 1]);
+    v_mov_low = VMovLow(w: [2 3]);
+    v_load_low = VLoadLow(w: [2 3], am: [0 5]);
+    v_store_low = VStoreLow(w: [2 3], am: [0 5]);
+    v_load = VLoad(al: [0 1], am: [0 5]);
+    v_store = VStore(al: [0 1], am: [0 5]);
+    v_load_half = VLoadHalf(h: [0 1]);
+    v_store_half = VStoreHalf(h: [0 1]);
+    v_from_reg = VFromReg(w: [2 3]);
+    v_to_reg = VToReg(w: [2 3]);
+    v_bit_rr = VBitRr(o: [0 1 2 3]);
+    v_bit_rm = VBitRm(o: [0 1 2 3]);
+    v_sum_rr = VSumRr(s: [0 1], w: [0 1 2 3]);
+    v_sum_rm = VSumRm(s: [0 1], w: [0 1 2 3]);
+    v_unpack64 = VUnpack64(h: [0 1]);
+    fp_rr = FpRr(o: [0 1 2 3 4], w: [2 3]);
+    fp_rm = FpRm(o: [0 1 2 3 4], w: [2 3], am: [0 5]);
+    fp_packed_rr = FpPackedRr(o: [0 1 2 3]);
+    fp_from_int = FpFromInt(w: [2 3]);
 }
 
 macro_rules! single {
@@ -117,5 +136,5 @@ single! {
     jmp_m = JmpM;
     call_r = CallR;
     call_m = CallM;
-    general = General;
+    v_mov = VMov;
 }

@@ -7,6 +7,7 @@
 use super::hot::jump_index;
 use super::tlb::{Context, SPACES};
 use crate::exec::Invalidate;
+use crate::fault::Stop;
 use crate::memory::canonical;
 use crate::paging::Who;
 use crate::state::{Cpu, cr0, cr4};
@@ -22,6 +23,16 @@ pub(crate) enum Paging {
     },
     /// A bit of CR0, CR4 or EFER that paging depends on.
     Control,
+}
+
+/// What came of filling the TLB.
+pub(super) enum Refill {
+    /// The access will hit.
+    Done,
+    /// Page fault at the address.
+    Fault(Stop),
+    /// No plain access: a device, a page end crossed, a page that holds code, or checks are on.
+    Special,
 }
 
 /// Which pages were executed, hashed: a filter without false negatives.
@@ -211,7 +222,6 @@ impl Cpu {
 
     /// Puts the right TLB context and code generation in force for the current privilege, flags and `mode`.
     pub(super) fn select(&mut self, mode: u8) {
-        let mode = mode & !8;
         let code = self.code();
         if code.mode != mode || code.generation == 0 {
             let generation = self.new_generation();
@@ -245,11 +255,10 @@ impl Cpu {
         code.non_global |= !global;
     }
 
-    /// Fills the TLB context in force for linear address `at`. False when that cannot make the access hit: a fault, a
-    /// device, a page end crossed, or a page that holds code.
-    pub(super) fn refill(&mut self, at: u64, write: bool) -> bool {
+    /// Fills the TLB context in force for linear address `at`.
+    pub(super) fn refill(&mut self, at: u64, write: bool) -> Refill {
         if self.checking_data() || self.is_64bit() && !canonical(at) || !self.is_64bit() && at >> 32 != 0 {
-            return false;
+            return Refill::Special;
         }
         let who = Who {
             user: self.cpl == 3,
@@ -259,10 +268,14 @@ impl Cpu {
         let index = super::tlb::index(at);
         let tag = |c: &Context| if write { c.entries[index].write } else { c.entries[index].read };
         if tag(&self.contexts[context]) == at & !0xfff {
-            return false;
+            return Refill::Special;
         }
         let access = if write { crate::Access::Write } else { crate::Access::Read };
-        self.place(at, access, who).is_ok() && tag(&self.contexts[context]) == at & !0xfff
+        match self.place(at, access, who) {
+            Ok(_) if tag(&self.contexts[context]) == at & !0xfff => Refill::Done,
+            Ok(_) => Refill::Special,
+            Err(stop) => Refill::Fault(stop),
+        }
     }
 
     /// Memory that held decoded code was written: bytes of host page `page` from `from`.

@@ -67,8 +67,13 @@ pub(crate) struct Context {
 
 impl Context {
     pub fn new() -> Context {
-        let mut c =
-            Context { entries: Box::new([empty(0); ENTRIES]), log: [0; LOG], logged: LOG + 1, large: 0, non_global: true };
+        let mut c = Context {
+            entries: Box::new([empty(0); ENTRIES]),
+            log: [0; LOG],
+            logged: LOG + 1,
+            large: 0,
+            non_global: true,
+        };
         c.flush();
         c
     }

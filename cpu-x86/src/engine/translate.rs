@@ -7,6 +7,7 @@
 use super::op::{Block, Draft, Link, Op, UNLINKED, lane};
 use super::{body::alu_op, select};
 use crate::alu::Width;
+use crate::exec::simd::Vector;
 use crate::exec::{self, Meaning};
 use crate::operand::{is_high_byte, seg_of};
 use crate::state::{Seg, cell};
@@ -15,14 +16,15 @@ use iced_x86::{
     RflagsBits,
 };
 
-/// How the bytes of a block are decoded, in eight bits.
+/// How the bytes of a block are decoded, in eight bits. `bits` 16, 32 or 64; `flat`: segments need no checks; `sse`: SSE
+/// instructions run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode(pub u8);
 
 impl Mode {
-    /// `bits` is 16, 32 or 64; `flat`: segments need no checks.
-    pub fn new(bits: u32, flat: bool, single: bool) -> Mode {
-        Mode((bits / 32) as u8 | u8::from(flat) << 2 | u8::from(single) << 3)
+    /// The mode of these properties.
+    pub fn new(bits: u32, flat: bool, sse: bool) -> Mode {
+        Mode((bits / 32) as u8 | u8::from(flat) << 2 | u8::from(sse) << 3)
     }
     pub fn bits(self) -> u32 {
         [16, 32, 64][(self.0 & 3) as usize % 3]
@@ -33,15 +35,15 @@ impl Mode {
     pub fn long(self) -> bool {
         self.0 & 3 == 2
     }
-    pub fn single(self) -> bool {
+    /// Do SSE instructions run without #UD or #NM?
+    pub fn sse(self) -> bool {
         self.0 & 8 != 0
     }
 }
 
 /// Most instructions of a block.
 const MOST: usize = 64;
-const STATUS: u32 =
-    RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::AF | RflagsBits::CF | RflagsBits::PF;
+const STATUS: u32 = RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::AF | RflagsBits::CF | RflagsBits::PF;
 /// The flag writer before a condition is not known.
 const ANY: usize = 8;
 
@@ -83,6 +85,7 @@ pub(crate) fn translate(source: &Source<'_>, calls: Calls) -> Translated {
 pub(crate) struct Calls {
     pub plain: u64,
     pub end: u64,
+    pub vector: u64,
 }
 
 enum Decoded {
@@ -105,6 +108,8 @@ struct Translator {
     now: u8,
     taken: i32,
     fall: i32,
+    /// Vector instructions, and the slots that are to name them.
+    vectors: Vec<(usize, Vector)>,
 }
 
 impl Default for Mode {
@@ -138,7 +143,8 @@ fn may_fault(i: &Instruction) -> bool {
             (0..i.op_count()).any(|k| i.op_kind(k) == OpKind::Memory)
                 || i.is_stack_instruction()
                 || !i.op0_register().is_gpr() && i.op0_kind() == OpKind::Register
-                || i.op_count() == 0 && !matches!(i.mnemonic(), Cdqe | Cdq | Cqo | Cwde | Cbw | Cwd | Clc | Stc | Cmc | Lahf | Sahf)
+                || i.op_count() == 0
+                    && !matches!(i.mnemonic(), Cdqe | Cdq | Cqo | Cwde | Cbw | Cwd | Clc | Stc | Cmc | Lahf | Sahf)
                 || i.is_string_instruction()
                 || i.is_privileged()
         }
@@ -164,8 +170,7 @@ impl Translator {
     fn decode(&mut self, source: &Source<'_>) -> Decoded {
         let options = DecoderOptions::NONE;
         let mut d = Decoder::with_ip(source.mode.bits(), source.bytes, u64::from(source.start), options);
-        let most = if source.mode.single() { 1 } else { MOST };
-        while self.code.len() < most && d.position() < source.first_page {
+        while self.code.len() < MOST && d.position() < source.first_page {
             let from = d.position();
             let i = d.decode();
             if i.is_invalid() && d.last_error() == DecoderError::NoMoreBytes && source.bytes.len() - from < 15 {
@@ -224,14 +229,18 @@ impl Translator {
     /// within the page.
     fn dead_after(&self, source: &Source<'_>) -> bool {
         let Some(last) = self.code.last() else { return false };
-        if !self.terminated || source.mode.single() {
+        if !self.terminated {
             return false;
         }
         match last.flow_control() {
-            FlowControl::ConditionalBranch if !matches!(last.mnemonic(), Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne) => {
+            FlowControl::ConditionalBranch
+                if !matches!(last.mnemonic(), Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne) =>
+            {
                 dead_at(source, last.next_ip()) && dead_at(source, last.near_branch_target())
             }
-            FlowControl::UnconditionalBranch if last.op0_kind() != OpKind::FarBranch16 && last.op0_kind() != OpKind::FarBranch32 => {
+            FlowControl::UnconditionalBranch
+                if last.op0_kind() != OpKind::FarBranch16 && last.op0_kind() != OpKind::FarBranch32 =>
+            {
                 dead_at(source, last.near_branch_target())
             }
             _ => false,
@@ -268,7 +277,11 @@ impl Translator {
                 return self.terminate(&i, before);
             }
             let live = self.live[k];
-            let fast = self.mode.flat() && is_simple(&i) && self.fast(&i, live, before).is_some();
+            let fast = if is_simple(&i) {
+                self.mode.flat() && self.fast(&i, live, before).is_some()
+            } else {
+                self.vector(&i).is_some()
+            };
             if !fast {
                 self.call(&i, false);
             }
@@ -285,7 +298,14 @@ impl Translator {
         let next = self.code[n - 1].next_ip() as i64;
         self.taken = next as i32;
         let cross = !(0..4096).contains(&next) || !self.mode.flat() && next > 4095;
-        self.put(select::goto(usize::from(cross || self.code[0].next_ip() > 4096)).expect("in the table"), 0, 0, 0, 0, 0);
+        self.put(
+            select::goto(usize::from(cross || self.code[0].next_ip() > 4096)).expect("in the table"),
+            0,
+            0,
+            0,
+            0,
+            0,
+        );
         self.link(next);
     }
 
@@ -299,7 +319,9 @@ impl Translator {
     /// Two pushes or two pops of registers become one op.
     fn pair(&mut self, i: &Instruction, k: usize) -> bool {
         let j = self.code[k + 1];
-        let whole = |i: &Instruction| i.op0_kind() == OpKind::Register && i.op0_register().is_gpr64() && i.op0_register() != Register::RSP;
+        let whole = |i: &Instruction| {
+            i.op0_kind() == OpKind::Register && i.op0_register().is_gpr64() && i.op0_register() != Register::RSP
+        };
         if !self.mode.long() || i.mnemonic() != j.mnemonic() || !whole(i) || !whole(&j) {
             return false;
         }
@@ -315,6 +337,12 @@ impl Translator {
 
     /// Calls the instruction's meaning in `exec`.
     fn call(&mut self, i: &Instruction, ends: bool) {
+        if !ends && let Some(vector) = Vector::of(i) {
+            self.put(self.calls.vector, 0, 0, 0, i.len() as u8, i.next_ip() as i32);
+            self.vectors.push((self.slots.len(), vector));
+            self.put(0, 0, 0, 0, 0, 0);
+            return;
+        }
         let meaning = exec::lookup(i).unwrap_or(Meaning { run: without_meaning, ends_block: true });
         let h = if ends || meaning.ends_block { self.calls.end } else { self.calls.plain };
         self.put(h, 0, 0, 0, i.len() as u8, i.next_ip() as i32);
@@ -553,10 +581,60 @@ fn is_simple(i: &Instruction) -> bool {
     use Mnemonic::*;
     let known = matches!(
         i.mnemonic(),
-        Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Mov | Movzx | Movsx | Movsxd | Lea | Shl | Sal | Shr | Sar | Rol | Ror
-            | Inc | Dec | Neg | Not | Imul | Mul | Cdqe | Cwde | Cdq | Cqo | Bswap | Push | Pop | Leave | Nop | Endbr64 | Endbr32
-            | Pause | Prefetcht0 | Prefetcht1 | Prefetcht2 | Prefetchnta | Prefetchw | Xchg | Cmpxchg | Xadd | Bt | Shlx | Shrx
-            | Sarx | Rorx | Andn | Mulx | Shld | Shrd
+        Add | Or
+            | Adc
+            | Sbb
+            | And
+            | Sub
+            | Xor
+            | Cmp
+            | Test
+            | Mov
+            | Movzx
+            | Movsx
+            | Movsxd
+            | Lea
+            | Shl
+            | Sal
+            | Shr
+            | Sar
+            | Rol
+            | Ror
+            | Inc
+            | Dec
+            | Neg
+            | Not
+            | Imul
+            | Mul
+            | Cdqe
+            | Cwde
+            | Cdq
+            | Cqo
+            | Bswap
+            | Push
+            | Pop
+            | Leave
+            | Nop
+            | Endbr64
+            | Endbr32
+            | Pause
+            | Prefetcht0
+            | Prefetcht1
+            | Prefetcht2
+            | Prefetchnta
+            | Prefetchw
+            | Xchg
+            | Cmpxchg
+            | Xadd
+            | Bt
+            | Shlx
+            | Shrx
+            | Sarx
+            | Rorx
+            | Andn
+            | Mulx
+            | Shld
+            | Shrd
     ) || i.condition_code() != ConditionCode::None && !is_conditional(i) && i.encoding() == EncodingKind::Legacy;
     known
         && (0..i.op_count()).all(|k| match i.op_kind(k) {
@@ -619,6 +697,7 @@ fn width_of(i: &Instruction, n: u32) -> Option<Width> {
 
 mod fast;
 mod fuse;
+mod vector;
 
 impl Translator {
     fn finish(self, source: &Source<'_>) -> Draft {
@@ -645,6 +724,6 @@ impl Translator {
             count: n as u8,
             mode: source.mode.0,
         };
-        Draft { head, slots: self.slots, owner: self.owner, starts }
+        Draft { head, slots: self.slots, owner: self.owner, starts, vectors: self.vectors }
     }
 }

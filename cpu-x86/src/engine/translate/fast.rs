@@ -11,7 +11,9 @@ impl Translator {
         }
         let fl = usize::from(live);
         match i.mnemonic() {
-            Nop | Endbr64 | Endbr32 | Pause | Prefetcht0 | Prefetcht1 | Prefetcht2 | Prefetchnta | Prefetchw => Some(()),
+            Nop | Endbr64 | Endbr32 | Pause | Prefetcht0 | Prefetcht1 | Prefetcht2 | Prefetchnta | Prefetchw => {
+                Some(())
+            }
             Mov => self.mov(i),
             Movzx | Movsx | Movsxd => self.extend(i),
             Lea => {
@@ -41,7 +43,8 @@ impl Translator {
             Xchg | Cmpxchg | Xadd => self.exchange(i, fl),
             Bt if is_register(i, 0) => {
                 let w = width_of(i, 0)?;
-                let (b, d) = if is_register(i, 1) { (number(i.op1_register()), 0xff) } else { (0, i.immediate8() & 63) };
+                let (b, d) =
+                    if is_register(i, 1) { (number(i.op1_register()), 0xff) } else { (0, i.immediate8() & 63) };
                 if live {
                     self.put(select::bit_test(w as usize)?, number(i.op0_register()), b, 0, d, 0);
                 }

@@ -11,9 +11,9 @@ mod compare;
 mod control;
 mod image;
 mod stack;
-mod transfer;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod various;
 
 use super::Meaning;
