@@ -35,9 +35,9 @@ const LEAF_1_EDX: u32 = bits([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 
 const APIC: u32 = 1 << 9;
 /// More than one logical processor in the package.
 const HTT: u32 = 1 << 28;
-/// FSGSBASE TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS INVPCID (FCS and FDS deprecated) RDSEED ADX SMAP
+/// FSGSBASE TSC_ADJUST BMI1 AVX2 FDP_EXCPTN_ONLY SMEP BMI2 ERMS INVPCID (FCS and FDS deprecated) RDSEED ADX SMAP
 /// CLFLUSHOPT CLWB SHA.
-const LEAF_7_EBX: u32 = bits([0, 1, 3, 5, 7, 8, 9, 10, 13, 18, 19, 20, 23, 24, 29]);
+const LEAF_7_EBX: u32 = bits([0, 1, 3, 5, 6, 7, 8, 9, 10, 13, 18, 19, 20, 23, 24, 29]);
 /// UMIP GFNI VAES VPCLMULQDQ RDPID CLDEMOTE MOVDIRI MOVDIR64B.
 const LEAF_7_ECX: u32 = bits([2, 8, 9, 10, 22, 25, 27, 28]);
 /// FSRM MD_CLEAR SERIALIZE IBRS/IBPB STIBP L1D_FLUSH ARCH_CAPABILITIES SSBD.

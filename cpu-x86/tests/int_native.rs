@@ -16,8 +16,8 @@ use machine::{AT, DATA, Machine, STACK, State, TARGET};
 use std::sync::Arc;
 
 const SEED: u64 = 0x1234_2222;
-const ENCODINGS: usize = 24;
-const STATES: usize = 16;
+const ENCODINGS: usize = 36;
+const STATES: usize = 12;
 
 /// What is compared: Jcc, SETcc, CMOVcc, and these.
 #[rustfmt::skip] // a table

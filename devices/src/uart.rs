@@ -46,6 +46,9 @@ mod msr {
     pub const TERI: u8 = 4;
 }
 
+/// A guest that reads the line status so often without sending waits for input.
+const POLLS: u8 = 64;
+
 /// A serial port.
 #[derive(Clone, Debug)]
 pub struct Uart {
@@ -66,6 +69,8 @@ pub struct Uart {
     stale: bool,
     /// The guest has raised RTS at least once, so lowering it means "wait".
     rts_used: bool,
+    /// Reads of the line status since the last byte sent: a guest that polls for input makes many.
+    polls: u8,
     high: bool,
 }
 
@@ -92,8 +97,15 @@ impl Uart {
             thre: false,
             stale: false,
             rts_used: false,
+            polls: 0,
             high: false,
         }
+    }
+
+    /// Does the guest wait for input, by interrupt or by polling? Bytes that come earlier are lost when its driver
+    /// starts and clears the FIFO: whoever has a script to type should wait until then.
+    pub fn listens(&self) -> bool {
+        self.ier & ier::ERBFI != 0 || self.polls >= POLLS
     }
 
     fn fifo(&self) -> bool {
@@ -235,6 +247,7 @@ impl Uart {
             3 => self.lcr,
             4 => self.mcr,
             5 => {
+                self.polls = self.polls.saturating_add(1);
                 let value = self.lsr();
                 self.errors &= !lsr::ERRORS;
                 value
@@ -254,7 +267,10 @@ impl Uart {
         match offset {
             0 if dlab => self.divisor = self.divisor & 0xff00 | u16::from(value),
             1 if dlab => self.divisor = self.divisor & 0x00ff | u16::from(value) << 8,
-            0 => self.transmit(value, cx),
+            0 => {
+                self.polls = 0;
+                self.transmit(value, cx);
+            }
             1 => {
                 // Enabling the interrupt while the transmitter is empty raises it: drivers start sending so.
                 self.thre |= value & !self.ier & ier::ETBEI != 0;
@@ -416,6 +432,21 @@ mod tests {
         assert_eq!(b.input(&[7]), 0, "RTS was lowered");
         let mut fresh = Bench::new(Uart::com1());
         assert_eq!(fresh.input(b"ab"), 1, "a guest that never used RTS, without FIFO");
+    }
+
+    #[test]
+    fn a_port_listens_when_it_interrupts_on_data_or_is_polled_for_long() {
+        let mut b = Bench::new(Uart::com1());
+        let listens = |b: &mut Bench<Uart>| b.with(|u, _| u.listens());
+        assert!(!listens(&mut b));
+        for _ in 0..64 {
+            b.read(0, 5, 1);
+        }
+        assert!(listens(&mut b));
+        b.write(0, 0, 1, 65);
+        assert!(!listens(&mut b), "it sends");
+        b.write(0, 1, 1, 1);
+        assert!(listens(&mut b));
     }
 
     #[test]

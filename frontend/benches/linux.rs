@@ -31,7 +31,7 @@ const COMMANDS: [(&str, &str, &str); 4] = [
 ];
 
 const GUEST_MB: u64 = 512;
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// Measures a Linux guest.
 #[derive(Parser)]

@@ -1,5 +1,6 @@
 //! Single, double and half precision against the processor this runs on: value and flags, in every rounding, with and
-//! without DAZ and FTZ, on corner lists and random operands. The seed is fixed and printed.
+//! without DAZ and FTZ, on corner lists and random operands. `SSE_CASES` sets how many
+//! random ones a control setting, `SSE_SEED` the seed, which is otherwise fixed; both are printed.
 
 #![cfg(target_arch = "x86_64")]
 #![expect(unsafe_code, reason = "the oracle is the processor itself, under a chosen MXCSR")]
@@ -9,6 +10,10 @@ use std::arch::asm;
 use std::cmp::Ordering;
 
 const SEED: u64 = 0x5eed_0001;
+
+fn asked(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
 
 struct Random(u64);
 
@@ -83,8 +88,8 @@ macro_rules! checks {
                 #[test]
                 fn $test() {
                     oracle!(native, $bits, $text);
-                    println!("seed {SEED:#x}");
-                    let mut random = Random(SEED);
+                    println!("seed {:#x}, {} cases a control setting", asked("SSE_SEED", SEED), asked("SSE_CASES", 70_000));
+                    let mut random = Random(asked("SSE_SEED", SEED));
                     let check = |$a: $bits, $b: $bits, $c: $bits, mxcsr: u32| {
                         let want = native($a, $b, $c, mxcsr);
                         let mut env = Env::from_mxcsr(mxcsr);
@@ -105,7 +110,7 @@ macro_rules! checks {
                                 check(a, b, corners[random.below(corners.len() as u64) as usize], mxcsr);
                             }
                         }
-                        for _ in 0..70_000 {
+                        for _ in 0..asked("SSE_CASES", 70_000) {
                             let a = random.operand($p, $e, 0);
                             let b = random.operand($p, $e, a);
                             let c = random.operand($p, $e, b);

@@ -150,8 +150,7 @@ handler! {
         // SAFETY: `cpu` is the exclusive reference `drive` was given.
         let c = unsafe { &mut *cpu };
         if c.hot.leave == Leave::None {
-            let again = c.missed_again(op);
-            match if again { Refill::Special } else { c.refill(c.hot.miss_at, c.hot.miss_write) } {
+            match if c.missed_again(op) { Refill::Special } else { c.refill(c.hot.miss_at, c.hot.miss_write) } {
                 Refill::Done => go!(cpu, op),
                 // SAFETY: the op that missed.
                 Refill::Fault(stop) if unsafe { (*op).h } != pair_of_pushes() => {

@@ -293,7 +293,8 @@ impl Cpu {
     /// Memory was written from outside (a device, a loader): decoded code made of it is dropped.
     pub fn forget(&mut self, at: Gpa, bytes: u64) {
         let ram = std::sync::Arc::clone(&self.ram);
-        let (mut at, end) = (at.0, at.0.saturating_add(bytes));
+        let last = ram.slots().iter().map(|s| s.base.0 + s.bytes).max().unwrap_or(0);
+        let (mut at, end) = (at.0, at.0.saturating_add(bytes).min(last));
         while at < end {
             let next = ((at | 0xfff) + 1).min(end);
             if let Some(slot) = ram.slot(Gpa(at)) {

@@ -361,7 +361,7 @@ fn special(i: &Instruction, s: &mut State, random: &mut Random) {
             window(s, at, 8).copy_from_slice(&TARGET.to_le_bytes());
         }
         Jmp | Call if i.op0_kind() == OpKind::Register => s.regs[first.number()] = TARGET,
-        Bound if random.one_in(2) => {
+        Bound if !random.one_in(4) => {
             let (at, w) = (address(i, s), i.op0_register().size());
             let b = window(s, at, 2 * w);
             b[w - 1] |= 0x80;

@@ -62,7 +62,10 @@ pub fn watch(
                 }
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => break Ok(seen),
-            Err(mpsc::RecvTimeoutError::Timeout) => break Err(format!("{name}: no end after {} s", limit.as_secs())),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let tail: Vec<&str> = seen.iter().rev().take(3).map(|line: &Line| line.text.as_str()).collect();
+                break Err(format!("{name}: no end after {} s; its last lines, last first: {tail:?}", limit.as_secs()));
+            }
         }
     };
     end(&mut child);

@@ -17,6 +17,7 @@ pub use failure::Failure;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -86,6 +87,8 @@ fn start_log(filter: Option<&str>) -> Result<(), Failure> {
     let text = filter.or(variable.as_deref()).unwrap_or("warn");
     let filter =
         EnvFilter::try_new(text).map_err(|e| Failure::LogFilter { text: text.to_owned(), why: e.to_string() })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(colours).without_time().init();
     Ok(())
 }

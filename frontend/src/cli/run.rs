@@ -4,7 +4,7 @@ use super::{Failure, number, status};
 use crate::console::{Console, Pace};
 use crate::image::debian_cached;
 use crate::load::Kind;
-use crate::pc::{End, Limits, Machine, Setup};
+use crate::pc::{BuildError, End, Limits, Machine, Setup};
 use crate::report;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -13,7 +13,7 @@ use std::time::Instant;
 ///
 /// QEMU's spellings of these options (-kernel, -initrd, -append, -smp, -m 1024, -no-reboot, -nographic, -serial stdio,
 /// -device isa-debug-exit,...) are understood too.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Kernel or ROM: bzImage, ELF with PVH note, vmlinux, multiboot 1, flat ROM; or `debian`, the image that
@@ -91,7 +91,9 @@ struct Guest {
 /// Files that cannot be read, images that cannot be started.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let guest = guest_of(args)?;
-    let mut machine = build(args, &guest)?;
+    let mut machine = with_setup(args, &guest, Machine::build)?;
+    let again = (args.clone(), guest);
+    machine.reload_with(Box::new(move || with_setup(&again.0, &again.1, Machine::pieces).ok()));
     let mut console = Console::open(args.realtime)?;
     let start = Instant::now();
     let end = machine.run(&mut console);
@@ -104,7 +106,12 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     Ok(status::of(&end))
 }
 
-fn build(args: &Args, guest: &Guest) -> Result<Machine, Failure> {
+/// Reads the files and does `what` with the setup that the arguments describe.
+fn with_setup<T>(
+    args: &Args,
+    guest: &Guest,
+    what: impl FnOnce(&Setup<'_>) -> Result<T, BuildError>,
+) -> Result<T, Failure> {
     let image = read("the image", &guest.path)?;
     let initrd = guest.initrd.as_deref().map(|p| read("the initrd", p)).transpose()?;
     let words = std::iter::once(&guest.append).chain(&args.append).filter(|w| !w.is_empty());
@@ -112,7 +119,7 @@ fn build(args: &Args, guest: &Guest) -> Result<Machine, Failure> {
         instructions: a.instructions.min(b.instructions),
         time: a.time.min(b.time),
     });
-    Machine::build(&Setup {
+    what(&Setup {
         ram_bytes: args.memory,
         processors: args.smp,
         quantum: args.quantum,

@@ -192,8 +192,11 @@ impl Board {
         }
     }
 
-    /// Offers `bytes` to the serial port or console; says how many it took.
+    /// Offers `bytes` to the serial port or console; says how many it took. Nothing is typed before the guest listens.
     pub fn input(&mut self, bytes: &[u8], now: Time) -> usize {
+        if self.console == SERIAL && !self.chips.serial.listens() {
+            return 0;
+        }
         self.call(self.console, now, |d, cx| d.input(bytes, cx)).min(bytes.len())
     }
 

@@ -1,7 +1,7 @@
 //! The parts list of the board: which chips there are.
 //!
-//! The interrupt controllers are held by name, since the board wires lines and acknowledge cycles to them; all others
-//! are only devices. A chip's number is its place in the list: the controllers come first.
+//! The interrupt controllers and the serial port are held by name, since the board wires lines, acknowledge cycles and
+//! input to them; all others are only devices. A chip's number is its place in the list: the named come first.
 
 use super::firmware::high_mmio;
 use devices::pci::PciFunction;
@@ -14,8 +14,10 @@ use emu_core::{Device, Region};
 pub const PIC: usize = 0;
 /// Number of the I/O APIC.
 pub const IOAPIC: usize = 1;
-/// Number of the first of the others: the serial port.
+/// Number of the serial port.
 pub const SERIAL: usize = 2;
+/// Number of the first that is not held by name.
+const NAMED: usize = 3;
 /// Where the entropy source's bytes come from: the same in every run.
 const SEED: u64 = 0x756e_6861_6c74_6564;
 
@@ -34,6 +36,8 @@ pub struct Chips {
     pub pic: Pic,
     /// The I/O APIC.
     pub ioapic: IoApic,
+    /// The serial port.
+    pub serial: Uart,
     others: Vec<Box<dyn Device>>,
 }
 
@@ -47,7 +51,6 @@ impl Chips {
             bus.add(function).expect("an empty bus has room for two");
         }
         let others: Vec<Box<dyn Device>> = vec![
-            Box::new(Uart::com1()),
             Box::new(Pit::default()),
             Box::new(Rtc::new(rtc::DEFAULT_START)),
             Box::new(Keyboard::default()),
@@ -58,12 +61,12 @@ impl Chips {
             Box::new(TestDevice::default()),
             Box::new(FwCfg::new(ram_bytes, processors as u16)),
         ];
-        Chips { pic: Pic::default(), ioapic: IoApic::new(0), others }
+        Chips { pic: Pic::default(), ioapic: IoApic::new(0), serial: Uart::com1(), others }
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        SERIAL + self.others.len()
+        NAMED + self.others.len()
     }
 
     /// Chip `n`, below [`Chips::count`].
@@ -71,7 +74,8 @@ impl Chips {
         match n {
             PIC => &mut self.pic,
             IOAPIC => &mut self.ioapic,
-            n => &mut *self.others[n - SERIAL],
+            SERIAL => &mut self.serial,
+            n => &mut *self.others[n - NAMED],
         }
     }
 

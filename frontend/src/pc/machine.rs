@@ -64,7 +64,11 @@ pub struct Machine {
     pub(super) reboot: bool,
     pub(super) triple_fault_resets: bool,
     plan: Plan,
+    reload: Option<Reload>,
 }
+
+/// Brings the bytes of the image again, for a reset; `None` when they cannot be had any more.
+pub type Reload = Box<dyn FnMut() -> Option<Vec<Piece>>>;
 
 impl Machine {
     /// Builds the machine and powers it on.
@@ -72,26 +76,13 @@ impl Machine {
     /// # Errors
     /// The image cannot be started ([`LoadError`]), or the host has no memory for the guest.
     pub fn build(setup: &Setup<'_>) -> Result<Machine, BuildError> {
-        let firmware = firmware::tables(setup.processors, setup.ram_bytes);
-        let mut plan = load::plan(&Source {
-            image: setup.image,
-            initrd: setup.initrd,
-            append: setup.append,
-            ram_bytes: setup.ram_bytes,
-            rsdp: firmware.rsdp,
-            reserved: &firmware.reserved,
-            unpack: setup.unpack,
-            kind: setup.kind,
-        })?;
-        if plan.kind != Kind::Rom {
-            plan.pieces.extend(firmware.pieces);
-        }
+        let plan = plan(setup)?;
         let roms: Vec<(Gpa, &[u8])> = plan.roms.iter().map(|(at, b)| (*at, b.as_slice())).collect();
         let ram = Arc::new(Ram::new(setup.ram_bytes, &roms)?);
         let board = Board::new(ram.clone(), Chips::new(setup.processors, setup.ram_bytes))?;
         let mut machine = Machine {
             board,
-            cpus: (0..setup.processors).map(|id| Cpu::new(ram.clone(), id)).collect(),
+            cpus: (0..setup.processors).map(|id| processor(&ram, id, setup.processors)).collect(),
             pmus: (0..setup.processors).map(|_| Pmu::default()).collect(),
             idle: vec![false; setup.processors as usize],
             ram,
@@ -100,9 +91,24 @@ impl Machine {
             reboot: setup.reboot,
             triple_fault_resets: setup.triple_fault_resets,
             plan,
+            reload: None,
         };
         machine.enter();
         Ok(machine)
+    }
+
+    /// Drops the bytes of the image, which may be as many as the guest's memory; a reset gets them from `reload`.
+    pub fn reload_with(&mut self, reload: Reload) {
+        self.plan.pieces = Vec::new();
+        self.reload = Some(reload);
+    }
+
+    /// Reads the pieces of the image that `setup` names, as [`Machine::build`] does.
+    ///
+    /// # Errors
+    /// As [`Machine::build`].
+    pub fn pieces(setup: &Setup<'_>) -> Result<Vec<Piece>, BuildError> {
+        Ok(plan(setup)?.pieces)
     }
 
     /// What was started.
@@ -130,17 +136,29 @@ impl Machine {
         &self.ram
     }
 
-    /// Resets board and processors, puts the image in place again and starts it. Clocks and counts go on.
-    pub(super) fn reset(&mut self, now: Time) {
+    /// Resets board and processors, puts the image in place again and starts it. Clocks and counts go on. False when
+    /// the image is not to be had any more.
+    #[must_use]
+    pub(super) fn reset(&mut self, now: Time) -> bool {
         tracing::info!(%now, "reset");
+        if let Some(reload) = &mut self.reload {
+            let Some(pieces) = reload() else { return false };
+            self.plan.pieces = pieces;
+        }
         self.board.reset(now);
         for cpu in &mut self.cpus {
             cpu.power_on();
-            cpu.forget(Gpa(0), u64::MAX);
+            for slot in self.ram.slots() {
+                cpu.forget(slot.base, slot.bytes);
+            }
         }
         self.pmus.fill_with(Pmu::default);
         self.idle.fill(false);
         self.enter();
+        if self.reload.is_some() {
+            self.plan.pieces = Vec::new();
+        }
+        true
     }
 
     /// Puts the image into memory and the bootstrap processor at its entry.
@@ -150,15 +168,40 @@ impl Machine {
         }
         let firmware = self.plan.kind != Kind::Rom;
         for cpu in self.cpus.iter_mut().filter(|_| firmware) {
-            cpu.lapic.set_firmware_state();
+            cpu.set_firmware_state(0xc000_0000);
         }
         start(&mut self.cpus[0], self.plan.entry);
     }
 }
 
+/// The image's plan and firmware's tables.
+fn plan(setup: &Setup<'_>) -> Result<Plan, LoadError> {
+    let firmware = firmware::tables(setup.processors, setup.ram_bytes);
+    let mut plan = load::plan(&Source {
+        image: setup.image,
+        initrd: setup.initrd,
+        append: setup.append,
+        ram_bytes: setup.ram_bytes,
+        rsdp: firmware.rsdp,
+        reserved: &firmware.reserved,
+        unpack: setup.unpack,
+        kind: setup.kind,
+    })?;
+    if plan.kind != Kind::Rom {
+        plan.pieces.extend(firmware.pieces);
+    }
+    Ok(plan)
+}
+
+fn processor(ram: &Arc<Ram>, apic_id: u32, of: u32) -> Box<Cpu> {
+    let mut cpu = Cpu::new(ram.clone(), apic_id);
+    cpu.cpu_count = of;
+    cpu
+}
+
 /// Copies a piece and clears its zeros. The plan was checked against this memory, slot by slot.
 fn put(ram: &Ram, piece: &Piece) {
-    const ZEROS: [u8; 65536] = [0; 65536];
+    static ZEROS: [u8; 65536] = [0; 65536];
     let mut done = ram.write(piece.at, &piece.bytes) || piece.bytes.is_empty();
     let mut at = piece.at.0 + piece.bytes.len() as u64;
     while at < piece.end() {

@@ -18,7 +18,7 @@ pub use board::{Board, Mail};
 pub use chips::{Chips, Listed};
 pub use clock::{TSC_HZ, tick, time};
 pub use host::{Host, Idle, Quiet, View};
-pub use machine::{BuildError, Machine, Setup};
+pub use machine::{BuildError, Machine, Reload, Setup};
 pub use run::{End, Limits};
 
 /// The performance monitoring unit of one processor.

@@ -183,10 +183,7 @@ impl Machine {
                 Exit::Time => {}
                 Exit::Attention => self.attend(n, until)?,
                 Exit::Halted => self.halt(n, *until),
-                Exit::Shutdown if self.triple_fault_resets => {
-                    self.reset(time(clock));
-                    return Err(None);
-                }
+                Exit::Shutdown if self.triple_fault_resets => return Err(self.reboot(clock)),
                 Exit::Shutdown => return Err(Some(End::TripleFault { processor: n })),
                 Exit::Unimplemented(missing) => return Err(Some(End::Missing { processor: n, missing })),
             }
@@ -222,10 +219,7 @@ impl Machine {
         match self.board.mail.request.take() {
             Some(Request::PowerOff) => return Err(Some(End::PowerOff)),
             Some(Request::Exit(status)) => return Err(Some(End::Exit(status))),
-            Some(Request::Reset) if self.reboot => {
-                self.reset(time(clock));
-                return Err(None);
-            }
+            Some(Request::Reset) if self.reboot => return Err(self.reboot(clock)),
             Some(Request::Reset) => return Err(Some(End::Reset)),
             None => {}
         }
@@ -236,6 +230,11 @@ impl Machine {
             *until = clock;
         }
         Ok(())
+    }
+
+    /// Resets the machine; the run ends if the image has gone.
+    fn reboot(&mut self, clock: u64) -> Option<End> {
+        if self.reset(time(clock)) { None } else { Some(End::Reset) }
     }
 
     /// Delivers what waits in the mail. True when an interrupt message went to somebody but its sender.

@@ -33,48 +33,32 @@ pub fn prem(a: &Operand, b: &Operand, nearest: bool, env: &mut Env) -> Partial {
     if env.denormal_operand(x.denormal | y.denormal) || x.is_zero() {
         return whole(a.bits);
     }
-    let pack = |negative, exp: i32, v: u64, env: &mut Env| {
-        if v == 0 {
-            return F80::zero(x.negative);
-        }
-        let up = v.leading_zeros();
-        round(negative, exp - up as i32, u128::from(v << up) << 64, Precision::Extended, env)
-    };
     let d = x.exp.wrapping_sub(y.exp);
-    if y.is_infinity() || d < -1 || (d == -1 && !nearest) {
-        return whole(pack(x.negative, x.exp, x.sig, env));
+    if y.is_infinity() || d < -1 {
+        return whole(pack(x.negative, (x.exp, u128::from(x.sig)), x.negative, env));
     }
+    // From here in units of half the last place of the divisor, so that the nearest quotient may be one for d = -1.
+    let divisor = u128::from(y.sig) * 2;
     if d >= 64 {
         let n = d & 31 | 32;
-        let (_, rest) = divide(x.sig, y.sig, n as u32);
-        return Partial { incomplete: true, ..whole(pack(x.negative, x.exp - n, rest, env)) };
+        let rest = (u128::from(x.sig) << n) % u128::from(y.sig);
+        return Partial { incomplete: true, ..whole(pack(x.negative, (x.exp - n, rest), x.negative, env)) };
     }
-    let (quotient, rest, exp) = if d < 0 { (0, x.sig, x.exp) } else { truncated(x.sig, y.sig, d as u32, y.exp) };
-    let up = nearest && {
-        // Twice the remainder against the divisor, at the exponent of the divisor.
-        let twice = if d < 0 { u128::from(rest) } else { u128::from(rest) * 2 };
-        twice > u128::from(y.sig) || twice == u128::from(y.sig) && quotient & 1 != 0
-    };
-    let remainder = if !up {
-        pack(x.negative, exp, rest, env)
-    } else if d < 0 {
-        // y - x with x one exponent below: y.sig * 2 - x.sig at that exponent, which is below 2^64.
-        pack(!x.negative, exp, (u128::from(y.sig) * 2 - u128::from(rest)) as u64, env)
-    } else {
-        pack(!x.negative, exp, y.sig - rest, env)
-    };
-    Partial { remainder, incomplete: false, valid: true, quotient: quotient.wrapping_add(u64::from(up)) as u8 & 7 }
+    let scaled = u128::from(x.sig) << (d + 1);
+    let (q, rest) = (scaled / divisor, scaled % divisor);
+    let up = nearest && (rest * 2 > divisor || rest * 2 == divisor && q & 1 != 0);
+    let v = if up { divisor - rest } else { rest };
+    let remainder = pack(x.negative ^ up, (y.exp - 1, v), x.negative, env);
+    Partial { quotient: (q + u128::from(up)) as u8 & 7, ..whole(remainder) }
 }
 
-fn truncated(x: u64, y: u64, d: u32, exp: i32) -> (u64, u64, i32) {
-    let (q, rest) = divide(x, y, d);
-    (q, rest, exp)
-}
-
-/// Quotient (low 64 bits) and remainder of `x` * 2^`d` by `y`, `d` at most 63.
-fn divide(x: u64, y: u64, d: u32) -> (u64, u64) {
-    let n = u128::from(x) << d;
-    ((n / u128::from(y)) as u64, (n % u128::from(y)) as u64)
+/// The exact `v` * 2^(`exp` - 63); a zero has sign `zero`.
+fn pack(negative: bool, (exp, v): (i32, u128), zero: bool, env: &mut Env) -> F80 {
+    if v == 0 {
+        return F80::zero(zero);
+    }
+    let up = v.leading_zeros();
+    round(negative, exp + 64 - up as i32, v << up, Precision::Extended, env)
 }
 
 /// `a` * 2^trunc(`b`).

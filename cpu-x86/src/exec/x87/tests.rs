@@ -24,7 +24,7 @@ fn machine() -> Box<Cpu> {
 }
 
 fn step(cpu: &mut Cpu, bytes: &[u8]) -> Done {
-    cpu.ram.write(Gpa(CODE), bytes);
+    assert!(cpu.ram.write(Gpa(CODE), bytes));
     let i = Decoder::with_ip(32, bytes, CODE, DecoderOptions::NONE).decode();
     cpu.rip = CODE;
     (lookup(&i).expect("an x87 instruction").run)(cpu, &i)
