@@ -76,7 +76,7 @@ const PHYSICAL: u64 = (1 << PHYSICAL_BITS) - 0x1000;
 
 #[rustfmt::skip] // one register a row
 const TABLE: &[Row] = &[
-    row(0x10, 0x10, "IA32_TIME_STAMP_COUNTER", |c, _| Ok(c.tsc()), |c, _, v| { c.set_tsc(v); Ok(()) }),
+    row(0x10, 0x10, "IA32_TIME_STAMP_COUNTER", |c, _| Ok(c.show_tsc()), |c, _, v| { c.set_tsc(v); Ok(()) }),
     constant!(0x17, "IA32_PLATFORM_ID", 0),
     row(0x1b, 0x1b, "IA32_APIC_BASE", |c, _| Ok(c.lapic.base()), |c, _, v| c.lapic.set_base(v)),
     constant!(0x34, "MSR_SMI_COUNT", 0),
@@ -237,6 +237,12 @@ impl Cpu {
     /// The time-stamp counter.
     pub fn tsc(&self) -> u64 {
         self.counts().clock.wrapping_add(self.msr.tsc_adjust)
+    }
+
+    /// The time-stamp counter as a guest reads it: see [`Cpu::shown_clock`].
+    pub(crate) fn show_tsc(&mut self) -> u64 {
+        self.shown_clock = self.shown_clock.max(self.counts().clock);
+        self.shown_clock.wrapping_add(self.msr.tsc_adjust)
     }
 
     /// Writes the TSC: TSC_ADJUST moves by as much. Source: SDM vol. 3B, 18.17.3.
