@@ -83,7 +83,8 @@ const TABLE: &[Row] = &[
     row(0x35, 0x35, "MSR_CORE_THREAD_COUNT", |c, _| Ok(u64::from(c.cpu_count) * 0x1_0001), |_, _, _| Err(Refused)),
     row(0x3a, 0x3a, "IA32_FEATURE_CONTROL", |c, _| Ok(c.msr.feature_control), |_, _, _| Err(Refused)),
     row(0x3b, 0x3b, "IA32_TSC_ADJUST", |c, _| Ok(c.msr.tsc_adjust), |c, _, v| { c.set_tsc_adjust(v); Ok(()) }),
-    plain!(0x48, "IA32_SPEC_CTRL", spec_ctrl, 7),
+    // IBRS STIBP SSBD BHI_DIS_S.
+    plain!(0x48, "IA32_SPEC_CTRL", spec_ctrl, 0x407),
     row(0x49, 0x49, "IA32_PRED_CMD", |_, _| Err(Refused), |_, _, v| only(v, 1)),
     row(0x79, 0x79, "IA32_BIOS_UPDT_TRIG", |_, _| Err(Refused), |_, _, _| Ok(())),
     row(0x8b, 0x8b, "IA32_BIOS_SIGN_ID", |_, _| Ok(MICROCODE_REVISION << 32), |_, _, _| Ok(())),
