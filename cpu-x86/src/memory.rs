@@ -371,10 +371,6 @@ pub(crate) struct HostRun {
 }
 
 impl HostRun {
-    /// Bytes in the run, 1 to 4096.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
     /// Copies `bytes` (at most both runs) from the start of `from` to the start of this run, as if byte by byte
     /// upwards when they overlap.
     pub fn copy_from(&self, from: &HostRun, bytes: usize) {
@@ -393,7 +389,7 @@ impl HostRun {
     }
     /// Fills `bytes` of the run with the little-endian `pattern` of `width` bytes (1, 2, 4 or 8) repeated.
     pub fn fill(&self, pattern: u64, width: usize, bytes: usize) {
-        assert!(bytes <= self.bytes && bytes % width == 0);
+        assert!(bytes <= self.bytes && bytes.is_multiple_of(width));
         let p = pattern.to_le_bytes();
         // SAFETY: `bytes` is within the run; nothing else refers to guest memory meanwhile.
         let to = unsafe { std::slice::from_raw_parts_mut(self.host, bytes) };
@@ -420,7 +416,7 @@ fn pieces(at: Gpa, bytes: usize) -> impl Iterator<Item = (std::ops::Range<usize>
             return None;
         }
         let here = at.0 + done as u64;
-        let size = [8, 4, 2, 1].into_iter().find(|s| *s <= left && here % *s as u64 == 0).unwrap_or(1);
+        let size = [8, 4, 2, 1].into_iter().find(|s| *s <= left && here.is_multiple_of(*s as u64)).unwrap_or(1);
         let piece = (done..done + size, Gpa(here));
         done += size;
         Some(piece)

@@ -42,8 +42,6 @@ pub(crate) struct Page {
     pub at: Gpa,
     /// Writes are allowed by every level (CR0.WP is not applied).
     pub writable: bool,
-    /// User accesses are allowed by every level.
-    pub user: bool,
     /// Survives a CR3 write.
     pub global: bool,
     /// The dirty bit is set: a later write need not walk again.
@@ -78,7 +76,7 @@ impl Cpu {
     pub(crate) fn walk(&mut self, at: u64, access: Access, who: Who) -> Result<Page, Stop> {
         if self.cr0 & cr0::PG == 0 {
             let at = Gpa(at & 0xffff_ffff);
-            return Ok(Page { at, writable: true, user: true, global: true, dirty: true, shift: 12 });
+            return Ok(Page { at, writable: true, global: true, dirty: true, shift: 12 });
         }
         let pae = self.cr4 & cr4::PAE != 0;
         let nxe = self.efer & efer::NXE != 0;
@@ -146,7 +144,6 @@ impl Cpu {
             return Ok(Page {
                 at: Gpa(base | inside),
                 writable: rights & entry::W != 0,
-                user: rights & entry::U != 0,
                 global: e & entry::G != 0 && self.cr4 & cr4::PGE != 0,
                 dirty: marked & entry::D != 0,
                 shift,
@@ -182,7 +179,7 @@ impl Cpu {
                 };
         }
         match access {
-            Access::Execute => !nx && !(user_page && self.cr4 & cr4::SMEP != 0),
+            Access::Execute => !(nx || user_page && self.cr4 & cr4::SMEP != 0),
             _ if user_page && !who.may_touch_user => false,
             Access::Write => writable || self.cr0 & cr0::WP == 0,
             Access::Read => true,

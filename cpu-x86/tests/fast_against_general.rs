@@ -252,7 +252,7 @@ fn page_tables(ram: &Ram) {
     // Absent, and read-only.
     entry(0x4000 + 8 * 0x205, 0);
     entry(0x4000 + 8 * 0x204, 0x20_4001);
-    entry(0x6000 + 8 * 1, 0x20_3003);
+    entry(0x6000 + 8, 0x20_3003);
     entry(0x6000 + 8 * 2, 0x20_6003);
 }
 

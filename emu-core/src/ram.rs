@@ -72,7 +72,7 @@ impl Ram {
     /// `Shape` when a size or a base is not page aligned or RAM is below 1 MiB; `Overlap` when a ROM meets RAM or
     /// another ROM; `Map` when the host has no memory.
     pub fn new(ram_bytes: u64, roms: &[(Gpa, &[u8])]) -> Result<Ram, RamError> {
-        if ram_bytes % PAGE != 0 || ram_bytes < 1 << 20 {
+        if !ram_bytes.is_multiple_of(PAGE) || ram_bytes < 1 << 20 {
             return Err(RamError::Shape { base: Gpa(0), bytes: ram_bytes });
         }
         let low = ram_bytes.min(LOW_LIMIT);

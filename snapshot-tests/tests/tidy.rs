@@ -147,10 +147,8 @@ fn words(code: &str) -> Vec<(usize, String)> {
         let mut word = String::new();
         for c in line.chars().chain([' ']) {
             let hump = c.is_ascii_uppercase() && word.ends_with(|l: char| l.is_ascii_lowercase());
-            if !c.is_ascii_alphanumeric() || hump {
-                if !word.is_empty() {
-                    words.push((n + 1, std::mem::take(&mut word).to_ascii_lowercase()));
-                }
+            if (!c.is_ascii_alphanumeric() || hump) && !word.is_empty() {
+                words.push((n + 1, std::mem::take(&mut word).to_ascii_lowercase()));
             }
             if c.is_ascii_alphanumeric() {
                 word.push(c);

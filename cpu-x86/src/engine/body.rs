@@ -5,7 +5,6 @@
 //! writes are live, `AM` the addressing form: 0 base + displacement; 1 to 4 base + (index << AM-1) + displacement; 5
 //! base + (index << scale in bits 7:6 of `c`) + displacement.
 #![expect(unsafe_code, reason = "the hot path of the interpreter")]
-#![expect(clippy::missing_safety_doc, reason = "the contract of every body is Body::run's")]
 
 use super::hot::{Hot, Leave, RETURNS, Return, jump_index};
 use super::op::{Block, Link, Op};

@@ -301,24 +301,16 @@ impl Cpu {
         let (base, mask) = self.code_frame();
         self.rip = to.wrapping_sub(base) & mask;
         let to = self.code_address(self.rip);
-        loop {
-            match self.reach(to, mode) {
-                Ok(Reach::Block(block)) => {
-                    self.regs[cell::PAGE] = to & !0xfff;
-                    return Ok(Some(block));
-                }
-                Ok(Reach::Short) => {
-                    if self.left() > 0 {
-                        self.general()?;
-                    }
-                    return Ok(None);
-                }
-                Err(stop) => {
-                    self.stopped(stop)?;
-                    return Ok(None);
-                }
+        match self.reach(to, mode) {
+            Ok(Reach::Block(block)) => {
+                self.regs[cell::PAGE] = to & !0xfff;
+                return Ok(Some(block));
             }
+            Ok(Reach::Short) if self.left() > 0 => self.general()?,
+            Ok(Reach::Short) => {}
+            Err(stop) => self.stopped(stop)?,
         }
+        Ok(None)
     }
 
     /// As `enter`, through the jump cache.

@@ -6,14 +6,22 @@
 
 use super::op::{Block, Draft, Link, Op, UNLINKED, lane};
 use super::{body::alu_op, select};
+mod fast;
+mod fuse;
+mod look;
+mod vector;
+
+use look::*;
+pub(crate) use look::{is_branch, is_conditional};
+
 use crate::alu::Width;
 use crate::exec::simd::Vector;
 use crate::exec::{self, Meaning};
 use crate::operand::{is_high_byte, seg_of};
 use crate::state::{Seg, cell};
 use iced_x86::{
-    Code, ConditionCode, Decoder, DecoderError, DecoderOptions, EncodingKind, FlowControl, Instruction, Mnemonic,
-    OpKind, Register, RflagsBits,
+    Code, ConditionCode, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+    RflagsBits,
 };
 
 /// How the bytes of a block are decoded, in eight bits. `bits` 16, 32 or 64; `flat`: segments need no checks; `sse`: SSE
@@ -44,8 +52,6 @@ impl Mode {
 /// Most instructions of a block.
 const MOST: usize = 64;
 const STATUS: u32 = RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::AF | RflagsBits::CF | RflagsBits::PF;
-/// The flag writer before a condition is not known.
-const ANY: usize = 8;
 
 /// The bytes from which a block is made.
 pub(crate) struct Source<'a> {
@@ -116,46 +122,6 @@ impl Default for Mode {
     fn default() -> Mode {
         Mode(6)
     }
-}
-
-/// Does `i` end its block by its nature?
-fn transfers(i: &Instruction) -> bool {
-    i.flow_control() != FlowControl::Next
-}
-
-/// Is `i` a branch, as the PMU counts branches?
-pub(crate) fn is_branch(i: &Instruction) -> bool {
-    !matches!(i.flow_control(), FlowControl::Next | FlowControl::Exception | FlowControl::XbeginXabortXend)
-}
-
-/// Is `i` a conditional branch?
-pub(crate) fn is_conditional(i: &Instruction) -> bool {
-    i.flow_control() == FlowControl::ConditionalBranch
-}
-
-/// May `i` fault, so that flags before it must be exact?
-fn may_fault(i: &Instruction) -> bool {
-    use Mnemonic::*;
-    match i.mnemonic() {
-        Lea | Nop | Endbr64 | Endbr32 => false,
-        Div | Idiv => true,
-        _ => {
-            (0..i.op_count()).any(|k| i.op_kind(k) == OpKind::Memory)
-                || i.is_stack_instruction()
-                || !i.op0_register().is_gpr() && i.op0_kind() == OpKind::Register
-                || i.op_count() == 0
-                    && !matches!(i.mnemonic(), Cdqe | Cdq | Cqo | Cwde | Cbw | Cwd | Clc | Stc | Cmc | Lahf | Sahf)
-                || i.is_string_instruction()
-                || i.is_privileged()
-        }
-    }
-}
-
-/// A shift or rotate by CL leaves all flags when the count is 0.
-fn may_keep_flags(i: &Instruction) -> bool {
-    use Mnemonic::*;
-    let shift = matches!(i.mnemonic(), Shl | Sal | Shr | Sar | Rol | Ror | Rcl | Rcr | Shld | Shrd);
-    shift && i.op_register(i.op_count() - 1) == Register::CL || i.is_string_instruction()
 }
 
 /// The flags that do not show after `i` what they were before. Of those that it leaves undefined, only the commonest
@@ -367,7 +333,7 @@ impl Translator {
 
     fn terminate_fast(&mut self, i: &Instruction, before: usize) -> Option<()> {
         use FlowControl::*;
-        if i.is_invalid() || i.is_jcc_short_or_near() == false && is_conditional(i) {
+        if i.is_invalid() || !i.is_jcc_short_or_near() && is_conditional(i) {
             return None;
         }
         let fall = i.next_ip() as i64;
@@ -519,43 +485,6 @@ pub(super) fn without_meaning(_: &mut crate::Cpu, i: &Instruction) -> crate::Don
     Err(if absent { crate::Stop::UD } else { crate::Stop::Unimplemented })
 }
 
-/// Number of a general register as the ops have it.
-fn number(r: Register) -> u8 {
-    r.full_register().number() as u8
-}
-
-/// A near relative branch of the mode's own width?
-fn is_direct(i: &Instruction, mode: Mode) -> bool {
-    match i.op0_kind() {
-        OpKind::NearBranch64 => mode.long(),
-        OpKind::NearBranch32 => mode.bits() == 32,
-        _ => false,
-    }
-}
-
-fn condition_number(c: ConditionCode) -> Option<usize> {
-    use ConditionCode::*;
-    Some(match c {
-        o => 0,
-        no => 1,
-        b => 2,
-        ae => 3,
-        e => 4,
-        ne => 5,
-        be => 6,
-        a => 7,
-        s => 8,
-        ns => 9,
-        p => 10,
-        np => 11,
-        l => 12,
-        ge => 13,
-        le => 14,
-        g => 15,
-        None => return Option::None,
-    })
-}
-
 fn dead_at(source: &Source<'_>, target: u64) -> bool {
     let Some(from) = target.checked_sub(u64::from(source.start)) else { return false };
     let Some(bytes) = source.bytes.get(from as usize..source.first_page) else { return false };
@@ -575,130 +504,6 @@ fn dead_at(source: &Source<'_>, target: u64) -> bool {
     }
     false
 }
-
-/// Might `i` have a fast form? General registers and memory of 1, 2, 4 or 8 bytes, and a mnemonic that `fast` knows.
-fn is_simple(i: &Instruction) -> bool {
-    use Mnemonic::*;
-    let known =
-        matches!(
-            i.mnemonic(),
-            Add | Or
-                | Adc
-                | Sbb
-                | And
-                | Sub
-                | Xor
-                | Cmp
-                | Test
-                | Mov
-                | Movzx
-                | Movsx
-                | Movsxd
-                | Lea
-                | Shl
-                | Sal
-                | Shr
-                | Sar
-                | Rol
-                | Ror
-                | Inc
-                | Dec
-                | Neg
-                | Not
-                | Imul
-                | Mul
-                | Cdqe
-                | Cwde
-                | Cdq
-                | Cqo
-                | Bswap
-                | Push
-                | Pop
-                | Leave
-                | Nop
-                | Endbr64
-                | Endbr32
-                | Pause
-                | Prefetcht0
-                | Prefetcht1
-                | Prefetcht2
-                | Prefetchnta
-                | Prefetchw
-                | Xchg
-                | Cmpxchg
-                | Xadd
-                | Bt
-                | Shlx
-                | Shrx
-                | Sarx
-                | Rorx
-                | Andn
-                | Mulx
-                | Shld
-                | Shrd
-        ) || i.condition_code() != ConditionCode::None && !is_conditional(i) && i.encoding() == EncodingKind::Legacy;
-    known
-        && (0..i.op_count()).all(|k| match i.op_kind(k) {
-            OpKind::Register => i.op_register(k).is_gpr(),
-            _ => true,
-        })
-}
-
-/// What conditions after `i` may assume: see `Body` parameter `P`.
-fn flag_writer(i: &Instruction) -> usize {
-    use Mnemonic::*;
-    let bytes = match i.op0_kind() {
-        OpKind::Register => i.op0_register().size(),
-        _ => i.memory_size().size(),
-    };
-    let Some(w) = Width::of_bytes(bytes) else { return ANY };
-    match i.mnemonic() {
-        Cmp | Sub | Neg | Cmpxchg => w as usize,
-        Test | And | Or | Xor => 4 + w as usize,
-        _ => ANY,
-    }
-}
-
-fn alu_number(m: Mnemonic) -> Option<usize> {
-    use Mnemonic::*;
-    Some(match m {
-        Add => alu_op::ADD,
-        Or => alu_op::OR,
-        Adc => alu_op::ADC,
-        Sbb => alu_op::SBB,
-        And => alu_op::AND,
-        Sub => alu_op::SUB,
-        Xor => alu_op::XOR,
-        Cmp => alu_op::CMP,
-        Test => alu_op::TEST,
-        _ => return None,
-    })
-}
-
-/// The immediate operand `n`, sign-extended from the operation's width.
-fn immediate(i: &Instruction, n: u32, w: Width) -> i64 {
-    w.sx(i.immediate(n)) as i64
-}
-
-fn is_register(i: &Instruction, n: u32) -> bool {
-    i.op_count() > n && i.op_kind(n) == OpKind::Register
-}
-fn is_memory(i: &Instruction, n: u32) -> bool {
-    i.op_count() > n && i.op_kind(n) == OpKind::Memory
-}
-fn has_high_byte(i: &Instruction) -> bool {
-    (0..i.op_count()).any(|k| i.op_kind(k) == OpKind::Register && is_high_byte(i.op_register(k)))
-}
-fn width_of(i: &Instruction, n: u32) -> Option<Width> {
-    Width::of_bytes(match i.op_kind(n) {
-        OpKind::Register => i.op_register(n).size(),
-        _ => i.memory_size().size(),
-    })
-}
-
-mod fast;
-mod fuse;
-mod vector;
 
 impl Translator {
     fn finish(self, source: &Source<'_>) -> Draft {

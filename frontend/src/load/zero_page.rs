@@ -102,9 +102,9 @@ fn page_tables() -> Piece {
     const TABLE: u64 = 0b11;
     const PAGE_2M: u64 = 0b1000_0011;
     let mut entries = vec![0u64; 512 * 6];
-    entries[0] = PAGE_TABLES + 0x1000 | TABLE;
+    entries[0] = (PAGE_TABLES + 0x1000) | TABLE;
     for n in 0..4 {
-        entries[512 + n] = PAGE_TABLES + 0x2000 + 0x1000 * n as u64 | TABLE;
+        entries[512 + n] = (PAGE_TABLES + 0x2000 + 0x1000 * n as u64) | TABLE;
     }
     for (n, e) in entries[1024..].iter_mut().enumerate() {
         *e = (n as u64) << 21 | PAGE_2M;

@@ -204,7 +204,7 @@ fn processor(ram: &Arc<Ram>, apic_id: u32, of: u32) -> Box<Cpu> {
 
 /// Copies a piece and clears its zeros. The plan was checked against this memory, slot by slot.
 fn put(ram: &Ram, piece: &Piece) {
-    const ZEROS: [u8; 65536] = [0; 65536];
+    static ZEROS: [u8; 65536] = [0; 65536];
     let mut done = ram.write(piece.at, &piece.bytes) || piece.bytes.is_empty();
     let mut at = piece.at.0 + piece.bytes.len() as u64;
     while at < piece.end() {
