@@ -42,6 +42,9 @@ const LEAF_7_EBX: u32 = bits([0, 1, 3, 5, 6, 7, 8, 9, 10, 13, 18, 19, 20, 23, 24
 const LEAF_7_ECX: u32 = bits([2, 8, 9, 10, 22, 25, 27, 28]);
 /// FSRM MD_CLEAR SERIALIZE IBRS/IBPB STIBP L1D_FLUSH ARCH_CAPABILITIES SSBD.
 const LEAF_7_EDX: u32 = bits([4, 10, 14, 26, 27, 28, 29, 31]);
+/// IA32_SPEC_CTRL has BHI_DIS_S: Linux then clears no branch history in software at each system call, which newer ones
+/// do in spite of BHI_NO.
+const BHI_CTRL: u32 = 1 << 4;
 /// LAHF LZCNT PREFETCHW.
 const EXTENDED_ECX: u32 = bits([0, 5, 8]);
 /// NX PDPE1GB RDTSCP LM; SYSCALL (bit 11) shows in 64-bit mode only.
@@ -70,7 +73,8 @@ impl Cpu {
             2 => [0x00fe_ff01, 0xf0, 0, 0],
             4 => self.cache(subleaf),
             6 => [1 << 2, 2, 1, 0],
-            7 if subleaf == 0 => [0, LEAF_7_EBX, LEAF_7_ECX, LEAF_7_EDX],
+            7 if subleaf == 0 => [2, LEAF_7_EBX, LEAF_7_ECX, LEAF_7_EDX],
+            7 if subleaf == 2 => [0, 0, 0, BHI_CTRL],
             0xb | 0x1f => self.topology(subleaf),
             0xd => self.extended_state(subleaf),
             0x15 => [2, 176, 25_000_000, 0],

@@ -76,14 +76,15 @@ const PHYSICAL: u64 = (1 << PHYSICAL_BITS) - 0x1000;
 
 #[rustfmt::skip] // one register a row
 const TABLE: &[Row] = &[
-    row(0x10, 0x10, "IA32_TIME_STAMP_COUNTER", |c, _| Ok(c.tsc()), |c, _, v| { c.set_tsc(v); Ok(()) }),
+    row(0x10, 0x10, "IA32_TIME_STAMP_COUNTER", |c, _| Ok(c.show_tsc()), |c, _, v| { c.set_tsc(v); Ok(()) }),
     constant!(0x17, "IA32_PLATFORM_ID", 0),
     row(0x1b, 0x1b, "IA32_APIC_BASE", |c, _| Ok(c.lapic.base()), |c, _, v| c.lapic.set_base(v)),
     constant!(0x34, "MSR_SMI_COUNT", 0),
     row(0x35, 0x35, "MSR_CORE_THREAD_COUNT", |c, _| Ok(u64::from(c.cpu_count) * 0x1_0001), |_, _, _| Err(Refused)),
     row(0x3a, 0x3a, "IA32_FEATURE_CONTROL", |c, _| Ok(c.msr.feature_control), |_, _, _| Err(Refused)),
     row(0x3b, 0x3b, "IA32_TSC_ADJUST", |c, _| Ok(c.msr.tsc_adjust), |c, _, v| { c.set_tsc_adjust(v); Ok(()) }),
-    plain!(0x48, "IA32_SPEC_CTRL", spec_ctrl, 7),
+    // IBRS STIBP SSBD BHI_DIS_S.
+    plain!(0x48, "IA32_SPEC_CTRL", spec_ctrl, 0x407),
     row(0x49, 0x49, "IA32_PRED_CMD", |_, _| Err(Refused), |_, _, v| only(v, 1)),
     row(0x79, 0x79, "IA32_BIOS_UPDT_TRIG", |_, _| Err(Refused), |_, _, _| Ok(())),
     row(0x8b, 0x8b, "IA32_BIOS_SIGN_ID", |_, _| Ok(MICROCODE_REVISION << 32), |_, _, _| Ok(())),
@@ -237,6 +238,12 @@ impl Cpu {
     /// The time-stamp counter.
     pub fn tsc(&self) -> u64 {
         self.counts().clock.wrapping_add(self.msr.tsc_adjust)
+    }
+
+    /// The time-stamp counter as a guest reads it: see [`Cpu::shown_clock`].
+    pub(crate) fn show_tsc(&mut self) -> u64 {
+        self.shown_clock = self.shown_clock.max(self.counts().clock);
+        self.shown_clock.wrapping_add(self.msr.tsc_adjust)
     }
 
     /// Writes the TSC: TSC_ADJUST moves by as much. Source: SDM vol. 3B, 18.17.3.

@@ -221,6 +221,9 @@ pub struct Cpu {
     pub apic_id: u32,
     /// How many processors the machine has: CPUID's topology leaves tell.
     pub cpu_count: u32,
+    /// The latest clock that a guest has read from its TSC. The board hands it from turn to turn, so that the TSC of a
+    /// processor that is behind in its turn never shows less than another has shown.
+    pub shown_clock: u64,
     /// The local APIC.
     pub lapic: Lapic,
     /// State of the generator behind RDRAND and RDSEED: a function of the seed and of how often it was asked.
@@ -310,6 +313,7 @@ impl Cpu {
             msr: crate::msr::at_power_on(),
             apic_id,
             cpu_count: 1,
+            shown_clock: 0,
             lapic: Lapic::new(apic_id),
             random: u64::from(apic_id),
             refused_msrs: Vec::new(),

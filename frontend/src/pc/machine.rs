@@ -59,6 +59,8 @@ pub struct Machine {
     pub(super) pmus: Vec<Pmu>,
     /// Which processors were found halted with nothing pending, and have heard nothing since.
     pub(super) idle: Vec<bool>,
+    /// The latest clock that any processor has read: see [`Cpu::shown_clock`].
+    pub(super) shown_clock: u64,
     pub(super) quantum: u64,
     pub(super) limits: Limits,
     pub(super) reboot: bool,
@@ -86,6 +88,7 @@ impl Machine {
             pmus: (0..setup.processors).map(|_| Pmu::default()).collect(),
             idle: vec![false; setup.processors as usize],
             ram,
+            shown_clock: 0,
             quantum: setup.quantum.max(1),
             limits: setup.limits,
             reboot: setup.reboot,

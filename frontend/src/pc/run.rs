@@ -176,7 +176,9 @@ impl Machine {
             }
             self.board.horizon = time(*until).min(self.board.next_alarm());
             let mut seat = Seat { board: &mut self.board, pmu: &mut self.pmus[n], apic_id: n as u32 };
+            self.cpus[n].shown_clock = self.shown_clock;
             let exit = self.cpus[n].run(&mut seat, *until);
+            self.shown_clock = self.cpus[n].shown_clock;
             self.tell(n);
             self.idle[n] = false;
             match exit {

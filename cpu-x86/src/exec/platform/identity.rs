@@ -89,7 +89,8 @@ pub fn rdtsc(c: &mut Cpu, _: &Instruction) -> Done {
     if c.is_barred(c.cr4 & cr4::TSD != 0) {
         return Err(Stop::gp(0));
     }
-    c.set_edx_eax(c.tsc());
+    let tsc = c.show_tsc();
+    c.set_edx_eax(tsc);
     Ok(())
 }
 

@@ -94,3 +94,17 @@ fn real_mode_enters_protected_and_long_mode() {
     assert_eq!((cpu.code_bits(), cpu.rip, cpu.regs[3]), (64, 0x900b, 0x1234_5678_9abc_def0));
     assert_eq!((cpu.efer(), cpu.cr(0), selector(&cpu, Seg::Cs)), (0x500, Some(0x8000_0011), CODE64));
 }
+
+#[test]
+fn two_operands_that_share_a_tlb_entry_do_not_drive_each_other_out_for_ever() {
+    let mut cpu = long();
+    // push qword [rbx]; call [rbx]; and at 9000h: hlt
+    code(&cpu, CODE, &[0xff, 0x33, 0xff, 0x13]);
+    code(&cpu, 0x9000, &[0xf4]);
+    put(&cpu, 0x6100, 8, 0x9000);
+    cpu.regs[3] = HIGH + 0x6100;
+    until_halt(&mut cpu);
+    assert_eq!((cpu.rip, cpu.regs[4]), (0x9001, 0x6fe8));
+    assert_eq!(slots(&cpu, cpu.regs[4], 8, 2), [CODE + 4, 0x9000]);
+    assert_eq!(cpu.counts().kernel.instructions, 3);
+}
