@@ -1,7 +1,7 @@
 //! Guest programs of our own: the lessons, as flat images that end at 4 GiB.
 //!
 //! They start at the reset vector, print a line `@@ what=NAME expected=N counted=M` a result on COM1, and end by OUT to
-//! port F4h: 0 if every count is as expected, else 1. The images are assembled by `tests/assembler` with iced-x86;
+//! port F4h: 0 if every count is as expected, else 1. The flat guests test the machine: see [`guests`]. All are assembled by `tests/assembler` with iced-x86;
 //! `cargo run -p roms --example assemble` writes them, a test compares them.
 
 /// A lesson.
@@ -60,5 +60,51 @@ static LESSONS: [Lesson; 3] = [
                right behind it. The loop has four instructions, so every interrupt finds the same one next.",
         image: include_bytes!("../images/overflow.bin"),
         expected: &[("interrupts", 40), ("interrupts.at_the_branch", 40), ("instructions.user", 4002)],
+    },
+];
+
+/// A flat test guest: a multiboot 1 image, ELF32 around 64-bit code, for a machine of 64 MiB.
+///
+/// It prints a line `PASS: what` or `FAIL: what` for each check and ends by OUT to port F4h: 0 if all passed, else 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guest {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it tests.
+    pub title: &'static str,
+    /// The ELF file.
+    pub image: &'static [u8],
+}
+
+/// The flat test guests.
+pub const fn guests() -> &'static [Guest] {
+    &GUESTS
+}
+
+static GUESTS: [Guest; 5] = [
+    Guest {
+        name: "firmware",
+        title: "fw_cfg: memory and processors",
+        image: include_bytes!("../images/flat/firmware.elf"),
+    },
+    Guest {
+        name: "testdev",
+        title: "the test device: ports, memory, lines through the I/O APIC",
+        image: include_bytes!("../images/flat/testdev.elf"),
+    },
+    Guest {
+        name: "apic",
+        title: "the local APIC: interrupts to itself, off and on, x2APIC",
+        image: include_bytes!("../images/flat/apic.elf"),
+    },
+    Guest {
+        name: "smp",
+        title: "INIT, SIPI, SIPI: the other processors start",
+        image: include_bytes!("../images/flat/smp.elf"),
+    },
+    Guest {
+        name: "debug",
+        title: "debug exceptions with exact DR6 and RIP",
+        image: include_bytes!("../images/flat/debug.elf"),
     },
 ];

@@ -2,7 +2,7 @@
 
 mod assembler;
 
-use assembler::{BASE, IMAGE_BYTES, images};
+use assembler::{BASE, IMAGE_BYTES, guests, images};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic};
 
 #[test]
@@ -12,6 +12,16 @@ fn checked_in_images_are_what_the_assembler_makes() {
     for (lesson, (name, image)) in roms::lessons().iter().zip(&made) {
         assert_eq!(lesson.name, *name);
         assert!(lesson.image == image, "{name}: run `cargo run -p roms --example assemble`");
+    }
+}
+
+#[test]
+fn checked_in_guests_are_what_the_assembler_makes() {
+    let made = guests();
+    assert_eq!(made.len(), roms::guests().len());
+    for (guest, (name, image)) in roms::guests().iter().zip(&made) {
+        assert_eq!(guest.name, *name);
+        assert!(guest.image == image, "{name}: run `cargo run -p roms --example assemble`");
     }
 }
 

@@ -55,13 +55,23 @@ pub fn image(code: &[u8]) -> Vec<u8> {
         image[at..at + bytes.len()].copy_from_slice(bytes);
     };
     put(0, ENTRY_32, code);
-    put(ENTRY_32, GDT_POINTER, &entry_32().expect("it assembles"));
-    let limit = (GDT_BYTES - 1) as u16;
-    put(GDT_POINTER, GDT, &[&limit.to_le_bytes()[..], &GDT_IN_ROM.to_le_bytes()].concat());
-    put(GDT, ENTRY_16, &DESCRIPTORS.map(u64::to_le_bytes).concat());
+    put(ENTRY_32, GDT_POINTER, &entry_32(BASE + ENTRY_32 as u64, BASE).expect("it assembles"));
+    put(GDT_POINTER, GDT, &gdt_pointer(GDT_IN_ROM));
+    put(GDT, ENTRY_16, &descriptors());
     put(ENTRY_16, RESET_VECTOR, &entry_16().expect("it assembles"));
     put(RESET_VECTOR, IMAGE_BYTES, &reset_vector().expect("it assembles"));
     image
+}
+
+/// The descriptor table.
+pub fn descriptors() -> Vec<u8> {
+    DESCRIPTORS.map(u64::to_le_bytes).concat()
+}
+
+/// What LGDT takes for a table at `gdt`.
+pub fn gdt_pointer(gdt: u32) -> Vec<u8> {
+    let limit = (GDT_BYTES - 1) as u16;
+    [&limit.to_le_bytes()[..], &gdt.to_le_bytes()].concat()
 }
 
 /// The offset of image byte `at` in the first code segment, whose base is FFFF0000h.
@@ -75,7 +85,7 @@ fn reset_vector() -> Result<Vec<u8>, IcedError> {
     a.assemble(ip(RESET_VECTOR))
 }
 
-fn far_jump(a: &mut CodeAssembler, selector: u16, to: u64) -> Result<(), IcedError> {
+pub fn far_jump(a: &mut CodeAssembler, selector: u16, to: u64) -> Result<(), IcedError> {
     a.add_instruction(Instruction::with_far_branch(Code::Jmp_ptr1632, selector, to as u32)?)
 }
 
@@ -94,7 +104,8 @@ fn entry_16() -> Result<Vec<u8>, IcedError> {
 }
 
 /// Protected mode to long mode: page tables of four 1 GiB pages, open to users; SYSCALL and RDPMC for users too.
-fn entry_32() -> Result<Vec<u8>, IcedError> {
+/// The code lies at `at` and ends in a jump to `program`.
+pub fn entry_32(at: u64, program: u64) -> Result<Vec<u8>, IcedError> {
     let mut a = CodeAssembler::new(32)?;
     a.mov(eax, u32::from(KERNEL_DATA))?;
     for segment in [ds, es, ss] {
@@ -120,6 +131,6 @@ fn entry_32() -> Result<Vec<u8>, IcedError> {
     a.mov(eax, cr0)?;
     a.or(eax, 0x8000_0000u32 as i32)?;
     a.mov(cr0, eax)?;
-    far_jump(&mut a, KERNEL_CODE, BASE)?;
-    a.assemble(BASE + ENTRY_32 as u64)
+    far_jump(&mut a, KERNEL_CODE, program)?;
+    a.assemble(at)
 }

@@ -5,6 +5,7 @@
 
 mod boot;
 mod count;
+mod flat;
 mod overflow;
 mod program;
 mod rings;
@@ -23,4 +24,9 @@ type Write = fn(&mut Program);
 pub fn images() -> Vec<(&'static str, Vec<u8>)> {
     let image = |write| boot::image(&program::assemble(write));
     vec![("count", image(count::write as Write)), ("rings", image(rings::write)), ("overflow", image(overflow::write))]
+}
+
+/// The flat test guests by name.
+pub fn guests() -> Vec<(&'static str, Vec<u8>)> {
+    flat::guests()
 }

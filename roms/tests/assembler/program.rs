@@ -22,23 +22,28 @@ pub struct Program {
 
 /// Assembles the lesson that `write` writes; it begins at [`BASE`].
 pub fn assemble(write: fn(&mut Program)) -> Vec<u8> {
+    assemble_at(BASE, GDT_IN_ROM, write)
+}
+
+/// Assembles what `write` writes, to begin at `base` in an image with the descriptor table at `gdt`.
+pub fn assemble_at(base: u64, gdt: u32, write: fn(&mut Program)) -> Vec<u8> {
     let mut a = CodeAssembler::new(64).expect("64 is a bitness");
     let (puts, report) = (a.create_label(), a.create_label());
     let mut p = Program { a, puts, report, texts: Vec::new() };
-    p.begin().expect("it assembles");
+    p.begin(gdt).expect("it assembles");
     write(&mut p);
     p.subroutines().expect("it assembles");
-    p.a.assemble(BASE).expect("it assembles")
+    p.a.assemble(base).expect("it assembles")
 }
 
 impl Program {
     /// Descriptor table and task register in RAM, interrupt table, COM1 at 115200 8N1.
-    fn begin(&mut self) -> Result<(), IcedError> {
+    fn begin(&mut self, gdt: u32) -> Result<(), IcedError> {
         let a = &mut self.a;
         a.mov(esp, KERNEL_STACK)?;
         a.xor(r15d, r15d)?;
         a.mov(edi, GDT_IN_RAM)?;
-        a.mov(esi, GDT_IN_ROM)?;
+        a.mov(esi, gdt)?;
         a.mov(ecx, GDT_BYTES)?;
         a.rep().movsb()?;
         a.sub(rsp, 16)?;
@@ -61,7 +66,8 @@ impl Program {
         Ok(())
     }
 
-    fn out(&mut self, port: u32, v: u32) -> Result<(), IcedError> {
+    /// OUT of a byte.
+    pub fn out(&mut self, port: u32, v: u32) -> Result<(), IcedError> {
         self.a.mov(edx, port)?;
         self.a.mov(eax, v)?;
         self.a.out(dx, al)
@@ -118,6 +124,11 @@ impl Program {
         self.a.call(self.puts)
     }
 
+    /// Prints the text at RSI.
+    pub fn print_rsi(&mut self) -> Result<(), IcedError> {
+        self.a.call(self.puts)
+    }
+
     /// Reports the counter that RDPMC selects with `selector`.
     pub fn report_counter(&mut self, name: &str, expected: u64, selector: u32) -> Result<(), IcedError> {
         self.a.mov(ecx, selector)?;
@@ -159,7 +170,7 @@ impl Program {
     }
 
     /// RSI := address of `text`, which goes behind the code.
-    fn text(&mut self, text: &str) -> Result<(), IcedError> {
+    pub fn text(&mut self, text: &str) -> Result<(), IcedError> {
         let label = self.a.create_label();
         self.a.lea(rsi, ptr(label))?;
         self.texts.push((label, format!("{text}\0")));
