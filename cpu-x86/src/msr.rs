@@ -166,6 +166,11 @@ pub fn name(msr: u32) -> Option<&'static str> {
     find(msr).map(|r| r.name).or_else(elsewhere)
 }
 
+/// The registers of the processor itself: first and last number and the SDM's name, in order.
+pub fn rows() -> impl Iterator<Item = (u32, u32, &'static str)> {
+    TABLE.iter().map(|r| (r.first, r.last, r.name))
+}
+
 fn find(msr: u32) -> Option<&'static Row> {
     let at = TABLE.partition_point(|r| r.last < msr);
     TABLE.get(at).filter(|r| r.first <= msr)
