@@ -35,7 +35,7 @@ impl Cpu {
     /// Must the engine run just one instruction and then call [`Cpu::after_step`] (which also ends RF) and
     /// [`Cpu::service`]? While breakpoints are armed, too: they trap right after the instruction that meets them.
     pub(crate) fn stepwise(&self) -> bool {
-        self.system_flags & (flag::TF | flag::RF) != 0 || self.shadow | self.inhibit != 0 || self.debug_active()
+        self.system_flags & flag::TF != 0 || self.shadow | self.inhibit != 0 || self.debug_active()
     }
 
     /// Has [`Cpu::service`] something to do? A masked interrupt is nothing: whatever unmasks it ends its block.

@@ -246,7 +246,7 @@ impl Cpu {
     /// Loads segment register `s` (not CS).
     ///
     /// # Errors
-    /// See [`Cpu::checked_segment`]; then nothing was changed.
+    /// See `checked_segment`; then nothing was changed.
     pub fn load_segment(&mut self, s: Seg, selector: u16) -> Done {
         let to = self.checked_segment(s, selector)?;
         self.set_segment(s, to);

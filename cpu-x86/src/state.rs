@@ -168,7 +168,7 @@ pub(crate) mod shadow {
 /// One logical processor.
 #[repr(C)]
 pub struct Cpu {
-    /// RAX to R15, then the engine's cells (see [`cell`]).
+    /// RAX to R15, then the engine's cells (see `cell`).
     pub regs: [u64; cell::COUNT],
     /// Lazy status flags: first operand or result, second operand, and which formula (see `flags`).
     pub(crate) cc_a: u64,

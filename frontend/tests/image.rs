@@ -1,4 +1,4 @@
-//! Images made without a network, from small packages made here; the real ones are booted by `snapshot-tests`.
+//! Images made without a network, from small packages made here; the real ones are booted by `debian.rs`.
 
 use std::fs::{self, File};
 use std::io::Write;

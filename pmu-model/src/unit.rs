@@ -210,7 +210,7 @@ impl Unit {
         Some(Ok(()))
     }
 
-    /// RDPMC; the privilege was checked. The type is in ECX[31:16].
+    /// RDPMC; the privilege was checked. The type is in bits 31:16 of ECX.
     ///
     /// # Errors
     /// No such counter.

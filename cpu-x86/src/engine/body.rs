@@ -140,6 +140,19 @@ unsafe fn load<const W: usize>(cpu: &mut Cpu, at: u64) -> Option<u64> {
     unsafe { host::<W, false>(cpu, at).map(|p| get_host::<W>(p)) }
 }
 
+/// Host addresses of the two quadwords at `at`, which may lie in two pages.
+#[inline(always)]
+unsafe fn two<const WRITE: bool>(cpu: &mut Cpu, at: u64) -> Option<(*mut u8, *mut u8)> {
+    // SAFETY: as in `host`.
+    unsafe {
+        if let Some(low) = host::<4, WRITE>(cpu, at) {
+            return Some((low, low.add(8)));
+        }
+        let high = host::<3, WRITE>(cpu, at.wrapping_add(8))?;
+        Some((host::<3, WRITE>(cpu, at)?, high))
+    }
+}
+
 /// Leaves the value of a later flag evaluation.
 #[inline(always)]
 fn lazy(cpu: &mut Cpu, class: u32, w: usize, a: u64, b: u64) {
@@ -530,9 +543,12 @@ body! {
     }
     Push2(cpu, op) {
         let sp = reg(cpu, 4).wrapping_sub(16);
-        let p = hit!(host::<4, true>(cpu, sp));
-        put_host::<3>(p.add(8), reg(cpu, (*op).a));
-        put_host::<3>(p, reg(cpu, (*op).b));
+        let (high, low) = match two::<true>(cpu, sp) {
+            Some((low, high)) => (high, low),
+            None => return leave(cpu, Leave::Pair),
+        };
+        put_host::<3>(high, reg(cpu, (*op).a));
+        put_host::<3>(low, reg(cpu, (*op).b));
         set(cpu, 4, sp);
         op.add(1)
     }
@@ -553,10 +569,13 @@ body! {
     }
     Pop2(cpu, op) {
         let sp = reg(cpu, 4);
-        let p = hit!(host::<4, false>(cpu, sp));
+        let (low, high) = match two::<false>(cpu, sp) {
+            Some(both) => both,
+            None => return leave(cpu, Leave::Pair),
+        };
         set(cpu, 4, sp.wrapping_add(16));
-        set(cpu, (*op).a, get_host::<3>(p));
-        set(cpu, (*op).b, get_host::<3>(p.add(8)));
+        set(cpu, (*op).a, get_host::<3>(low));
+        set(cpu, (*op).b, get_host::<3>(high));
         op.add(1)
     }
     Leave64(cpu, op) {

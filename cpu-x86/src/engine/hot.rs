@@ -9,6 +9,8 @@ pub(crate) enum Leave {
     /// Nothing happened yet.
     #[default]
     None,
+    /// One of two accesses missed the TLB.
+    Pair,
     /// A direct branch whose link could not be entered; `taken` says which of its two.
     Link { taken: bool },
     /// An indirect branch to `to`, not in the jump cache.
@@ -17,8 +19,10 @@ pub(crate) enum Leave {
     General,
     /// An instruction raised or stopped: see `Cpu::stop`.
     Stopped,
-    /// An instruction that ends its block completed; `next_rip` holds where to go on.
+    /// The instruction of the op completed, and something must be looked at; `next_rip` holds where to go on.
     Done,
+    /// The last instruction of the block completed; `next_rip` holds where to go on.
+    Ended,
 }
 
 /// An entry of the jump cache: the linear address mixed with the code generation, and the block there.

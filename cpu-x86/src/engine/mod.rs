@@ -169,11 +169,14 @@ handler! {
     fn missed(cpu, op) {
         // SAFETY: `cpu` is the exclusive reference `drive` was given.
         let c = unsafe { &mut *cpu };
-        if c.hot.leave == Leave::None {
-            match if c.missed_again(op) { Refill::Special } else { c.refill(c.hot.miss_at, c.hot.miss_write) } {
+        let pair = c.hot.leave == Leave::Pair;
+        if pair || c.hot.leave == Leave::None {
+            c.hot.leave = Leave::None;
+            let filled = if c.missed_again(op) { Refill::Special } else { c.refill(c.hot.miss_at, c.hot.miss_write) };
+            match filled {
                 Refill::Done => go!(cpu, op),
-                // SAFETY: the op that missed.
-                Refill::Fault(stop) if unsafe { (*op).h } != pair_of_pushes() => {
+                // Of two instructions in one op, only the general way tells which one faults.
+                Refill::Fault(stop) if !pair => {
                     c.hot.leave = Leave::Stopped;
                     c.engine.stop = Some(stop);
                 }
@@ -183,11 +186,6 @@ handler! {
         c.hot.left = op;
         go!(cpu, exit_op())
     }
-}
-
-/// The handler of two pushes at once, whose fault may be at either address.
-fn pair_of_pushes() -> u64 {
-    select::push2().unwrap_or(0)
 }
 
 handler! {
@@ -296,7 +294,8 @@ unsafe fn call(cpu: &mut Cpu, op: *const Op, ends: bool) -> *const Op {
             cpu.engine.stop = Some(stop);
             Leave::Stopped
         }
-        Ok(()) if ends || cpu.engine.look => Leave::Done,
+        Ok(()) if ends => Leave::Ended,
+        Ok(()) if cpu.engine.look => Leave::Done,
         Ok(()) => return op.wrapping_add(CALL_SLOTS),
     };
     exit_op()

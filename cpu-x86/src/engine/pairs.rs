@@ -7,7 +7,7 @@ use super::body::*;
 use super::op::Handler;
 use super::vector::*;
 use super::{threaded, twice};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 macro_rules! pairs {
@@ -25,14 +25,14 @@ macro_rules! pairs {
 
 /// The handler that does what handler `first` and then `second` do, if there is one.
 pub(super) fn pair(first: u64, second: u64) -> Option<u64> {
-    static PAIRS: OnceLock<HashMap<(u64, u64), u64>> = OnceLock::new();
+    static PAIRS: OnceLock<BTreeMap<(u64, u64), u64>> = OnceLock::new();
     PAIRS
         .get_or_init(|| table().into_iter().map(|[a, b, both]| ((a, b), both)).collect())
         .get(&(first, second))
         .copied()
 }
 
-#[rustfmt::skip]
+#[rustfmt::skip] // a table
 pairs! {
     AluMi<7, 0, 1, 0>, MovRr<3>;
     AluMr<7, 0, 1, 0>, Jcc<4, 0, 0>;

@@ -220,11 +220,18 @@ impl Cpu {
             && self.seg[Seg::Ss as usize].attr & Segment::DB != 0
     }
 
+    /// Puts what blocks need in force. RF ends with the next instruction; without instruction breakpoints nothing can tell
+    /// that it ends just before it.
+    fn begin(&mut self, mode: Mode) {
+        self.system_flags &= !flag::RF;
+        self.select(mode.0);
+    }
+
     /// Follows blocks from `rip` until the budget is spent or something must be looked at.
     fn chase(&mut self) -> Result<(), Box<Missing>> {
         loop {
             let mode = self.mode();
-            self.select(mode.0);
+            self.begin(mode);
             let at = self.code_address(self.rip);
             let Some(block) = self.enter_cached(at, mode)? else {
                 if self.must_look() {
@@ -280,17 +287,21 @@ impl Cpu {
                 Leave::Done => {
                     self.give_back(true);
                     self.rip = self.next_rip;
+                    return Ok(!self.must_look());
+                }
+                Leave::Ended => {
+                    self.rip = self.next_rip;
                     if self.must_look() {
                         return Ok(false);
                     }
                     mode = self.mode();
-                    self.select(mode.0);
+                    self.begin(mode);
                     let to = self.code_address(self.rip);
                     let Some(next) = self.enter_cached(to, mode)? else { return Ok(false) };
                     // SAFETY: as in `chase`.
                     unsafe { drive(self, Block::ops(next)) };
                 }
-                Leave::None => return Ok(false),
+                Leave::None | Leave::Pair => return Ok(false),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The ACPI tables that describe the board to the guest, from RSDP to DSDT.
 //!
 //! All lie between E0000h and FFFFFh, where a guest without firmware searches for the RSDP; the loader reserves that
-//! range in the memory map. The AML is in [`super::dsdt`]; everything here is a fixed table.
+//! range in the memory map. The AML is in `dsdt.rs`; everything here is a fixed table.
 //!
 //! Source: ACPI specification 6.5, section 5.2; MCFG: PCI Firmware specification 3.3, section 4.1.2; HPET: IA-PC HPET
 //! specification 1.0a, section 3.2.4; WAET: Windows ACPI Emulated Devices Table specification, 2009.

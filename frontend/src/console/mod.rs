@@ -1,7 +1,7 @@
 //! The terminal as the guest's serial console.
 //!
 //! A thread reads standard input into a channel, which the run loop drains between windows; output goes to standard
-//! output as it comes. On a terminal the input is raw and Ctrl-A is ours (see [`keys`]). A regular file as input is read
+//! output as it comes. On a terminal the input is raw and Ctrl-A is ours (`keys.rs`). A regular file as input is read
 //! at once, so that such a run is deterministic; input from a pipe or a terminal arrives when it arrives.
 
 mod keys;

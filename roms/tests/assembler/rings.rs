@@ -1,4 +1,4 @@
-//! Lesson 2: a user program makes 100 system calls; user and kernel are counted apart by the ring filter.
+//! Lesson 2: a user program makes 101 system calls; user and kernel are counted apart by the ring filter.
 
 use super::Program;
 use super::boot::{KERNEL_CODE, KERNEL_STACK, SYSRET_BASE};

@@ -38,7 +38,7 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
         M::Sysret | M::Sysretq => Meaning::ends(syscall::sysret),
         M::Sysenter => Meaning::ends(syscall::sysenter),
         M::Sysexit | M::Sysexitq => Meaning::ends(syscall::sysexit),
-        M::Swapgs => Meaning::ends(syscall::swapgs),
+        M::Swapgs => Meaning::plain(syscall::swapgs),
         M::Rdfsbase | M::Rdgsbase => Meaning::plain(syscall::rdbase),
         M::Wrfsbase | M::Wrgsbase => Meaning::ends(syscall::wrbase),
         _ => tables(i.mnemonic()),
