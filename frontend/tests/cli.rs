@@ -103,6 +103,11 @@ fn bad_values_say_what_is_wrong() {
         ("run --smp 0 exit", "1 to 64"),
         ("run --limit 30 exit", "30s"),
         ("run --quantum x exit", "number"),
+        ("run -m 99999999999999999999 exit", "is too large"),
+        ("run -m 1E exit", "no unit of memory"),
+        ("run --smp 1000 exit", "1 to 64"),
+        ("run --smp x exit", "is not a number"),
+        ("run --limit x exit", "does not begin with a number"),
     ] {
         let (code, _, err) = bench.run(line);
         assert_eq!(code, 2, "{line}: {err}");
@@ -120,6 +125,59 @@ fn a_file_that_is_no_kernel_is_answered_with_the_kinds() {
         let (code, _, err) = bench.run(&format!("run {name}"));
         assert_eq!(code, 126, "{err}");
         assert!(err.contains(words) && err.contains("accepted are") && err.contains("bzImage"), "{err}");
+    }
+}
+
+/// A bzImage of 4 KiB: one setup sector, and a kernel of zeros.
+fn bzimage() -> Vec<u8> {
+    let mut b = vec![0; 4096];
+    b[0x1f1] = 1;
+    b[0x1f4..0x1f6].copy_from_slice(&(3072u16 / 16).to_le_bytes());
+    b[0x1fe..0x206].copy_from_slice(b"\x55\xaa\xeb\x6aHdrS");
+    b[0x206..0x208].copy_from_slice(&0x20fu16.to_le_bytes());
+    b[0x211] = 1;
+    b
+}
+
+#[test]
+fn a_damaged_image_or_initrd_is_refused_with_the_reason() {
+    let bench = Bench::new();
+    let pvh = include_bytes!("../src/load/testdata/pvh.elf");
+    bench.file("pvh", pvh);
+    bench.file("cut", &pvh[..100]);
+    // ELF32, EM_386, no program headers.
+    let mut elf32 = vec![0; 52];
+    elf32[..7].copy_from_slice(b"\x7fELF\x01\x01\x01");
+    elf32[16..24].copy_from_slice(&[2, 0, 3, 0, 1, 0, 0, 0]);
+    bench.file("elf32", &elf32);
+    bench.file("empty", b"");
+    std::fs::create_dir(bench.folder.path().join("folder")).unwrap();
+    for (line, status, words) in [
+        ("run folder", 127, "Is a directory"),
+        ("run --rom folder", 127, "Is a directory"),
+        ("run --rom empty", 126, "a ROM has"),
+        ("run --rom nothing-there", 127, "cannot read the image"),
+        ("run pvh --initrd folder", 127, "cannot read the initrd"),
+        ("run cut", 126, "malformed ELF"),
+        ("run elf32", 126, "not a kernel"),
+        ("run pvh -m 1M", 126, "--memory"),
+    ] {
+        let (code, _, err) = bench.run(line);
+        assert_eq!(code, status, "{line}: {err}");
+        assert!(err.contains(words) && !err.contains("panicked"), "{line}: {err}");
+    }
+}
+
+#[test]
+fn a_bzimage_cut_short_anywhere_is_refused() {
+    let bench = Bench::new();
+    let whole = bzimage();
+    for bytes in [1, 0x10, 0x1f0, 0x200, 0x205, 0x208, 0x230, 0x26c, 0x300, 0x400, 0x800, whole.len() - 16] {
+        bench.file("vmlinuz", &whole[..bytes]);
+        let (code, _, err) = bench.run("run vmlinuz");
+        assert_eq!(code, 126, "{bytes:#x} bytes: {err}");
+        let words = if bytes < 0x208 { "accepted are" } else { "truncated" };
+        assert!(err.contains(words), "{bytes:#x} bytes: {err}");
     }
 }
 

@@ -102,7 +102,7 @@ pub fn place_high(
     };
     free.filter_map(place).max().ok_or_else(|| LoadError::Memory {
         what,
-        end: floor.next_multiple_of(4096).saturating_add(bytes),
+        end: floor.checked_next_multiple_of(4096).unwrap_or(u64::MAX).saturating_add(bytes),
         limit: low_end(ram_bytes).min(ceiling),
     })
 }
@@ -178,5 +178,6 @@ mod tests {
         assert_eq!(place_high("x", 0x1001, 0, 0x40_0000, 8 * MIB, &[cut]), Ok(0x3f_e000));
         assert!(place_high("x", 0x1001, 0x6f_f000, u64::MAX, 8 * MIB, &[cut]).is_err());
         assert!(place_high("x", u64::MAX, 0, u64::MAX, 8 * MIB, &[cut]).is_err());
+        assert!(place_high("x", 1, u64::MAX, u64::MAX, 8 * MIB, &[cut]).is_err());
     }
 }

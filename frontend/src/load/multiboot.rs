@@ -48,7 +48,8 @@ pub fn plan(source: &Source<'_>) -> Result<Plan, LoadError> {
         why: "it must lie below 4 GiB",
     })?;
     let kernel_end = pieces.iter().map(Piece::end).max().unwrap_or(0);
-    let module = source.initrd.map(|b| (kernel_end.max(1 << 20).next_multiple_of(4096), b));
+    // A kernel that ends beyond 2^62 is refused with the plan: no memory reaches there.
+    let module = source.initrd.map(|b| (kernel_end.clamp(1 << 20, 1 << 62).next_multiple_of(4096), b));
     if let Some((at, b)) = module {
         pieces.push(Piece::new("the module", at, b.to_vec()));
     }
