@@ -17,7 +17,7 @@ fn put(ram: &Ram, at: u64, bytes: &[u8]) {
 fn page_tables(ram: &Ram) {
     for (space, root) in ROOTS.into_iter().enumerate() {
         for level in 0..3 {
-            put(ram, root + 0x1000 * level, &(root + 0x1000 * (level + 1) | 3).to_le_bytes());
+            put(ram, root + 0x1000 * level, &((root + 0x1000 * (level + 1)) | 3).to_le_bytes());
         }
         for page in 0..64u64 {
             let own = OWN.iter().find(|(linear, _)| *linear == page);

@@ -1,8 +1,8 @@
 //! Guest programs of our own: the lessons, as flat images that end at 4 GiB.
 //!
 //! They start at the reset vector, print a line `@@ what=NAME expected=N counted=M` a result on COM1, and end by OUT to
-//! port F4h: 0 if every count is as expected, else 1. The flat guests test the machine: see [`guests`]. All are assembled by `tests/assembler` with iced-x86;
-//! `cargo run -p roms --example assemble` writes them, a test compares them.
+//! port F4h: 0 if every count is as expected, else 1. The flat guests test the machine: see [`guests`]. All are assembled
+//! by `tests/assembler` with iced-x86; `cargo run -p roms --example assemble` writes them, a test compares them.
 
 /// A lesson.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
