@@ -61,7 +61,7 @@ fn put(memory: &mut [u8], at: u64, bytes: &[u8]) {
     memory[at as usize..][..bytes.len()].copy_from_slice(bytes);
 }
 
-/// Identity tables for 2 MiB in pages of 4 KiB, a GDT, an IDT of interrupt gates of 64-bit mode, the code.
+/// Identity tables for 384 KiB in pages of 4 KiB, a GDT, an IDT of interrupt gates of 64-bit mode, the code.
 fn memory(mode: Mode, options: u8, code: &[u8]) -> Vec<u8> {
     let mut m = vec![0; RAM_BYTES];
     for n in CODE as usize..STACK as usize {
