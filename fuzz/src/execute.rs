@@ -245,7 +245,7 @@ pub fn check(data: &[u8]) {
         for round in 0..2 {
             fast.set_up(mode, options, noise, &start);
             let got = fast.run();
-            assert_eq!(got, want, "{mode:?} round {round}");
+            assert_eq!(got, want, "{mode:?} round {round} {data:02x?}");
             let (got, want) = (fast.contents(), general.contents());
             let differs = (0..RAM_BYTES).find(|&n| got[n] != want[n]);
             assert!(differs.is_none(), "{mode:?} round {round}: byte {differs:#x?}");
