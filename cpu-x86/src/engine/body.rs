@@ -819,92 +819,93 @@ body! {
         decide::<CROSS>(cpu, op, taken)
     }
     /// CMP r, r and Jcc
-    CmpJccRr<CC, W, FL, CROSS>(cpu, op) {
+    CmpJccRr<CC, W, CROSS>(cpu, op) {
         let (a, b) = (reg(cpu, (*op).a), reg(cpu, (*op).b));
-        operate::<CMP, W, FL>(cpu, a, b);
+        operate::<CMP, W, 1>(cpu, a, b);
         let taken = after_sub::<CC, W>(a, b);
         decide::<CROSS>(cpu, op, taken)
     }
     /// CMP r, imm and Jcc
-    CmpJccRi<CC, W, FL, CROSS>(cpu, op) {
+    CmpJccRi<CC, W, CROSS>(cpu, op) {
         let (a, b) = (reg(cpu, (*op).a), (*op).imm as i64 as u64);
-        operate::<CMP, W, FL>(cpu, a, b);
+        operate::<CMP, W, 1>(cpu, a, b);
         let taken = after_sub::<CC, W>(a, b);
         decide::<CROSS>(cpu, op, taken)
     }
     /// CMP [m], imm8 (`d`) and Jcc
-    CmpJccMi<CC, W, FL, CROSS>(cpu, op) {
+    CmpJccMi<CC, W, CROSS>(cpu, op) {
         let a = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
         let b = (*op).d as i8 as i64 as u64;
-        operate::<CMP, W, FL>(cpu, a, b);
+        operate::<CMP, W, 1>(cpu, a, b);
         let taken = after_sub::<CC, W>(a, b);
         decide::<CROSS>(cpu, op, taken)
     }
     /// CMP r, [m] and Jcc
-    CmpJccRm<CC, W, FL, CROSS>(cpu, op) {
+    CmpJccRm<CC, W, CROSS>(cpu, op) {
         let b = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
         let a = reg(cpu, (*op).a);
-        operate::<CMP, W, FL>(cpu, a, b);
+        operate::<CMP, W, 1>(cpu, a, b);
         let taken = after_sub::<CC, W>(a, b);
         decide::<CROSS>(cpu, op, taken)
     }
     /// TEST r, r and Jcc
-    TestJccRr<CC, W, FL, CROSS>(cpu, op) {
+    TestJccRr<CC, W, CROSS>(cpu, op) {
         let (a, b) = (reg(cpu, (*op).a), reg(cpu, (*op).b));
-        let r = operate::<TEST, W, FL>(cpu, a, b);
+        let r = operate::<TEST, W, 1>(cpu, a, b);
         let taken = after_logic::<CC, W>(r);
         decide::<CROSS>(cpu, op, taken)
     }
     /// TEST r, imm and Jcc
-    TestJccRi<CC, W, FL, CROSS>(cpu, op) {
+    TestJccRi<CC, W, CROSS>(cpu, op) {
         let a = reg(cpu, (*op).a);
-        let r = operate::<TEST, W, FL>(cpu, a, (*op).imm as i64 as u64);
+        let r = operate::<TEST, W, 1>(cpu, a, (*op).imm as i64 as u64);
         let taken = after_logic::<CC, W>(r);
         decide::<CROSS>(cpu, op, taken)
     }
     /// TEST [m], imm8 (`d`) and Jcc
-    TestJccMi<CC, W, FL, CROSS>(cpu, op) {
+    TestJccMi<CC, W, CROSS>(cpu, op) {
         let a = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
-        let r = operate::<TEST, W, FL>(cpu, a, (*op).d as i8 as i64 as u64);
+        let r = operate::<TEST, W, 1>(cpu, a, (*op).d as i8 as i64 as u64);
         let taken = after_logic::<CC, W>(r);
         decide::<CROSS>(cpu, op, taken)
     }
     /// SUB r, r and Jcc
-    SubJccRr<CC, W, FL, CROSS>(cpu, op) {
+    SubJccRr<CC, W, CROSS>(cpu, op) {
         let (a, b) = (reg(cpu, (*op).a), reg(cpu, (*op).b));
-        let r = operate::<SUB, W, FL>(cpu, a, b);
+        let r = operate::<SUB, W, 1>(cpu, a, b);
         put::<W>(cpu, (*op).a, r);
         let taken = after_sub::<CC, W>(a, b);
         decide::<CROSS>(cpu, op, taken)
     }
     /// SUB r, imm and Jcc
-    SubJccRi<CC, W, FL, CROSS>(cpu, op) {
+    SubJccRi<CC, W, CROSS>(cpu, op) {
         let (a, b) = (reg(cpu, (*op).a), (*op).imm as i64 as u64);
-        let r = operate::<SUB, W, FL>(cpu, a, b);
+        let r = operate::<SUB, W, 1>(cpu, a, b);
         put::<W>(cpu, (*op).a, r);
         let taken = after_sub::<CC, W>(a, b);
         decide::<CROSS>(cpu, op, taken)
     }
     /// ADD r, imm and JZ, JNZ, JS, JNS
-    AddJccRi<CC, W, FL, CROSS>(cpu, op) {
+    AddJccRi<CC, W, CROSS>(cpu, op) {
         let a = reg(cpu, (*op).a);
-        let r = operate::<ADD, W, FL>(cpu, a, (*op).imm as i64 as u64);
+        let r = operate::<ADD, W, 1>(cpu, a, (*op).imm as i64 as u64);
         put::<W>(cpu, (*op).a, r);
         let taken = after_logic::<CC, W>(r);
         decide::<CROSS>(cpu, op, taken)
     }
     /// AND r, imm and Jcc
-    AndJccRi<CC, W, FL, CROSS>(cpu, op) {
+    AndJccRi<CC, W, CROSS>(cpu, op) {
         let a = reg(cpu, (*op).a);
-        let r = operate::<AND, W, FL>(cpu, a, (*op).imm as i64 as u64);
+        let r = operate::<AND, W, 1>(cpu, a, (*op).imm as i64 as u64);
         put::<W>(cpu, (*op).a, r);
         let taken = after_logic::<CC, W>(r);
         decide::<CROSS>(cpu, op, taken)
     }
     /// DEC r and JZ, JNZ, JS, JNS
-    DecJcc<CC, W, FL, CROSS>(cpu, op) {
+    DecJcc<CC, W, CROSS>(cpu, op) {
         let r = width(W).zx(reg(cpu, (*op).a).wrapping_sub(1));
-        if FL == 1 { let c = carry(cpu); lazy(cpu, class::DEC, W, r, c) }
+        let c = carry(cpu);
+        lazy(cpu, class::DEC, W, r, c);
         put::<W>(cpu, (*op).a, r);
         let taken = after_logic::<CC, W>(r);
         decide::<CROSS>(cpu, op, taken)

@@ -81,7 +81,7 @@ pub(crate) fn translate(source: &Source<'_>, calls: Calls) -> Translated {
         Decoded::Crosses => return Translated::Crosses,
         Decoded::Ok => {}
     }
-    t.find_live_flags(source);
+    t.find_live_flags();
     t.emit_all();
     Translated::Block(t.finish(source))
 }
@@ -106,8 +106,6 @@ struct Translator {
     code: Vec<Instruction>,
     /// The meaning of each instruction, looked up only where needed.
     live: Vec<bool>,
-    /// Are the flags of the last instruction before the terminator dead on every path after it?
-    dead_out: bool,
     terminated: bool,
     slots: Vec<Op>,
     owner: Vec<u8>,
@@ -170,12 +168,11 @@ impl Translator {
         !is_simple(i) && exec::lookup(i).is_none_or(|m| m.ends_block)
     }
 
-    /// Backward: is any flag that each instruction writes read before it is written again?
-    fn find_live_flags(&mut self, source: &Source<'_>) {
+    /// Backward, from a block end at which all are live (a deadline may fall there): is any flag that each instruction writes read before it is written again?
+    fn find_live_flags(&mut self) {
         let n = self.code.len();
         self.live = vec![true; n];
-        self.dead_out = self.dead_after(source);
-        let mut live = if self.dead_out { 0 } else { STATUS };
+        let mut live = STATUS;
         for k in (0..n).rev() {
             let i = &self.code[k];
             let written = i.rflags_modified() & STATUS;
@@ -190,28 +187,6 @@ impl Translator {
             if matches!(i.mnemonic(), Mnemonic::Inc | Mnemonic::Dec) && self.live[k] {
                 live |= RflagsBits::CF;
             }
-        }
-    }
-
-    /// Do all paths out of the block write every flag before they read one or may fault? Looks a few instructions ahead,
-    /// within the page.
-    fn dead_after(&self, source: &Source<'_>) -> bool {
-        let Some(last) = self.code.last() else { return false };
-        if !self.terminated {
-            return false;
-        }
-        match last.flow_control() {
-            FlowControl::ConditionalBranch
-                if !matches!(last.mnemonic(), Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne) =>
-            {
-                dead_at(source, last.next_ip()) && dead_at(source, last.near_branch_target())
-            }
-            FlowControl::UnconditionalBranch
-                if last.op0_kind() != OpKind::FarBranch16 && last.op0_kind() != OpKind::FarBranch32 =>
-            {
-                dead_at(source, last.near_branch_target())
-            }
-            _ => false,
         }
     }
 
@@ -488,26 +463,6 @@ pub(super) fn without_meaning(_: &mut crate::Cpu, i: &Instruction) -> crate::Don
     use iced_x86::EncodingKind::*;
     let absent = i.is_invalid() || matches!(i.code().encoding(), EVEX | XOP | D3NOW | MVEX);
     Err(if absent { crate::Stop::UD } else { crate::Stop::Unimplemented })
-}
-
-fn dead_at(source: &Source<'_>, target: u64) -> bool {
-    let Some(from) = target.checked_sub(u64::from(source.start)) else { return false };
-    let Some(bytes) = source.bytes.get(from as usize..source.first_page) else { return false };
-    let mut d = Decoder::with_ip(source.mode.bits(), bytes, target, DecoderOptions::NONE);
-    let mut live = STATUS;
-    for _ in 0..3 {
-        let i = d.decode();
-        if i.is_invalid() || i.rflags_read() & live != 0 || transfers(&i) || may_fault(&i) {
-            return false;
-        }
-        if !may_keep_flags(&i) {
-            live &= !overwritten(&i);
-        }
-        if live == 0 {
-            return true;
-        }
-    }
-    false
 }
 
 impl Translator {

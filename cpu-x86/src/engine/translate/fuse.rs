@@ -18,9 +18,8 @@ impl Translator {
         let (to, fall) = (last.near_branch_target() as i64, last.next_ip() as i64);
         let taken = i32::try_from(to).ok()?;
         let cross = self.cross(&[to, fall]);
-        let fl = usize::from(!self.dead_out);
         let slots = self.slots.len();
-        if self.fused_op(i, cc, fl, cross).is_none() {
+        if self.fused_op(i, cc, cross).is_none() {
             self.slots.truncate(slots);
             self.ops.retain(|at| (*at as usize) < slots);
             self.owner.truncate(slots);
@@ -32,12 +31,12 @@ impl Translator {
         Some(())
     }
 
-    fn fused_op(&mut self, i: &Instruction, cc: usize, fl: usize, cross: usize) -> Option<()> {
+    fn fused_op(&mut self, i: &Instruction, cc: usize, cross: usize) -> Option<()> {
         let w = width_of(i, 0)?;
         let wu = w as usize;
         let m = i.mnemonic();
         if m == Dec && is_register(i, 0) {
-            self.put(select::dec_jcc(cc, wu, fl, cross)?, number(i.op0_register()), 0, 0, 0, 0);
+            self.put(select::dec_jcc(cc, wu, cross)?, number(i.op0_register()), 0, 0, 0, 0);
             return Some(());
         }
         if i.op_count() != 2 || !matches!(m, Cmp | Test | Sub | Add | And) {
@@ -47,23 +46,23 @@ impl Translator {
             let a = number(i.op0_register());
             if is_register(i, 1) {
                 let h = match m {
-                    Cmp => select::cmp_jcc_rr(cc, wu, fl, cross)?,
-                    Test => select::test_jcc_rr(cc, wu, fl, cross)?,
-                    Sub => select::sub_jcc_rr(cc, wu, fl, cross)?,
+                    Cmp => select::cmp_jcc_rr(cc, wu, cross)?,
+                    Test => select::test_jcc_rr(cc, wu, cross)?,
+                    Sub => select::sub_jcc_rr(cc, wu, cross)?,
                     _ => return None,
                 };
                 self.put(h, a, number(i.op1_register()), 0, 0, 0);
             } else if is_memory(i, 1) {
-                let h = if m == Cmp { select::cmp_jcc_rm(cc, wu, fl, cross)? } else { return None };
+                let h = if m == Cmp { select::cmp_jcc_rm(cc, wu, cross)? } else { return None };
                 let memory = self.address(i)?.general();
                 self.memory(h, a, 0, memory);
             } else {
                 let h = match m {
-                    Cmp => select::cmp_jcc_ri(cc, wu, fl, cross)?,
-                    Test => select::test_jcc_ri(cc, wu, fl, cross)?,
-                    Sub => select::sub_jcc_ri(cc, wu, fl, cross)?,
-                    Add => select::add_jcc_ri(cc, wu, fl, cross)?,
-                    _ => select::and_jcc_ri(cc, wu, fl, cross)?,
+                    Cmp => select::cmp_jcc_ri(cc, wu, cross)?,
+                    Test => select::test_jcc_ri(cc, wu, cross)?,
+                    Sub => select::sub_jcc_ri(cc, wu, cross)?,
+                    Add => select::add_jcc_ri(cc, wu, cross)?,
+                    _ => select::and_jcc_ri(cc, wu, cross)?,
                 };
                 self.put(h, a, 0, 0, 0, i32::try_from(immediate(i, 1, w)).ok()?);
             }
@@ -74,8 +73,8 @@ impl Translator {
         }
         let v = i8::try_from(immediate(i, 1, w)).ok()?;
         let h = match m {
-            Cmp => select::cmp_jcc_mi(cc, wu, fl, cross)?,
-            Test => select::test_jcc_mi(cc, wu, fl, cross)?,
+            Cmp => select::cmp_jcc_mi(cc, wu, cross)?,
+            Test => select::test_jcc_mi(cc, wu, cross)?,
             _ => return None,
         };
         let memory = self.address(i)?.general();
