@@ -4,11 +4,10 @@
 //! AMX, CET, LA57, protection keys, TSX, VMX, MWAIT. Source: SDM vol. 2A, CPUID; the numbers of the real part from
 //! spec/pmu.md 1.2 and Bochs' `cpudb/intel/sapphire_rapids.cc`.
 
+use crate::paging::MAXPHYADDR;
 use crate::save;
 use crate::state::{Cpu, cr4};
 
-/// Width of a physical address. The real part has 52 bits; 46 is what it has with memory encryption on.
-pub(crate) const PHYSICAL_BITS: u32 = 46;
 /// Family 6, model 8Fh, stepping 8.
 const SIGNATURE: u32 = 0x000806f8;
 /// Highest basic leaf: the topology leaf 1Fh is there.
@@ -85,7 +84,7 @@ impl Cpu {
             0x8000_0002..=0x8000_0004 => brand((leaf & 7) - 2),
             0x8000_0006 => [0, 0, 0x0800_7040, 0],
             0x8000_0007 => [0, 0, 0, 1 << 8],
-            0x8000_0008 => [PHYSICAL_BITS | 48 << 8, 0, 0, 0],
+            0x8000_0008 => [MAXPHYADDR | 48 << 8, 0, 0, 0],
             _ => [0; 4],
         }
     }

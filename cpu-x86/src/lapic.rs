@@ -223,7 +223,7 @@ impl Lapic {
     /// # Errors
     /// Reserved bits, and transitions that do not exist.
     pub fn set_base(&mut self, to: u64) -> Result<(), Refused> {
-        let address = (1 << crate::cpuid::PHYSICAL_BITS) - 0x1000;
+        let address = (1 << crate::paging::MAXPHYADDR) - 0x1000;
         let (old, new) = (self.base & MODE_X2APIC, to & MODE_X2APIC);
         let exists = new != EXTD && !(old == MODE_X2APIC && new == ENABLED) && !(old == 0 && new == MODE_X2APIC);
         if to & !(address | MODE_X2APIC | BSP) != 0 || !exists {

@@ -288,7 +288,7 @@ impl Cpu {
     }
 
     /// Who the running code is, as paging sees it.
-    fn who(&self) -> Who {
+    pub(crate) fn who(&self) -> Who {
         let free = self.cr4 & cr4::SMAP == 0 || self.system_flags & flag::AC != 0;
         Who { user: self.cpl == 3, may_touch_user: free }
     }

@@ -4,10 +4,10 @@
 //! doors (the PMU's registers); what they do not know either raises #GP(0) and is logged by name.
 //! Source: SDM vol. 4, ch. 2; vol. 3A, 11.12 (x2APIC), 12.11 (MTRR), 16.3 (machine check), 18.17 (TSC).
 
-use crate::cpuid::PHYSICAL_BITS;
 use crate::door::Refused;
 use crate::fault::Stop;
 use crate::memory::canonical;
+use crate::paging::MAXPHYADDR;
 use crate::state::{Cpu, Msrs, Seg};
 
 type Read = fn(&mut Cpu, u32) -> Result<u64, Refused>;
@@ -72,7 +72,7 @@ const DEBUGCTL_LEGAL: u64 = 0x5fc3;
 const DEBUGCTL: u32 = 0x1d9;
 /// Unverified: a revision as recent parts report; compare with a released microcode file.
 const MICROCODE_REVISION: u64 = 0x2b00_0643;
-const PHYSICAL: u64 = (1 << PHYSICAL_BITS) - 0x1000;
+const PHYSICAL: u64 = (1 << MAXPHYADDR) - 0x1000;
 
 #[rustfmt::skip] // one register a row
 const TABLE: &[Row] = &[

@@ -1,4 +1,4 @@
-//! The fast forms: each is a small instance of a formula of `alu`, over pre-decoded operands.
+//! The fast forms, over pre-decoded operands: small instances of the formulas of `alu`, the simplest written out.
 //!
 //! A body runs one op and returns the next one, or null when a memory operand missed the TLB (then nothing has changed,
 //! and the miss is noted for the cold path). Parameters: `W` log2 of the operand's bytes, `FL` whether the flags it
@@ -150,6 +150,19 @@ unsafe fn two<const WRITE: bool>(cpu: &mut Cpu, at: u64) -> Option<(*mut u8, *mu
         }
         let high = host::<3, WRITE>(cpu, at.wrapping_add(8))?;
         Some((host::<3, WRITE>(cpu, at)?, high))
+    }
+}
+
+/// Pushes a quadword.
+#[inline(always)]
+unsafe fn push(cpu: &mut Cpu, v: u64) -> Option<()> {
+    // SAFETY: as in `host`; register 4 is rSP.
+    unsafe {
+        let sp = reg(cpu, 4).wrapping_sub(8);
+        let p = host::<3, true>(cpu, sp)?;
+        put_host::<3>(p, v);
+        set(cpu, 4, sp);
+        Some(())
     }
 }
 
@@ -528,17 +541,13 @@ body! {
         op.add(1)
     }
     Push(cpu, op) {
-        let sp = reg(cpu, 4).wrapping_sub(8);
-        let p = hit!(host::<3, true>(cpu, sp));
-        put_host::<3>(p, reg(cpu, (*op).a));
-        set(cpu, 4, sp);
+        let v = reg(cpu, (*op).a);
+        hit!(push(cpu, v));
         op.add(1)
     }
     PushI(cpu, op) {
-        let sp = reg(cpu, 4).wrapping_sub(8);
-        let p = hit!(host::<3, true>(cpu, sp));
-        put_host::<3>(p, (*op).imm as i64 as u64);
-        set(cpu, 4, sp);
+        let v = (*op).imm as i64 as u64;
+        hit!(push(cpu, v));
         op.add(1)
     }
     Push2(cpu, op) {
@@ -554,10 +563,7 @@ body! {
     }
     PushM(cpu, op) {
         let v = hit!(load::<3>(cpu, ea::<5>(cpu, op)));
-        let sp = reg(cpu, 4).wrapping_sub(8);
-        let p = hit!(host::<3, true>(cpu, sp));
-        put_host::<3>(p, v);
-        set(cpu, 4, sp);
+        hit!(push(cpu, v));
         op.add(1)
     }
     Pop(cpu, op) {
@@ -799,12 +805,18 @@ unsafe fn jump(cpu: &mut Cpu, to: u64) -> *const Op {
     leave(cpu, Leave::Indirect)
 }
 
-/// Remembers a call's return address and the link behind it.
+/// Pushes a call's return address, `distance` from the page, and remembers it with the link behind the call.
 #[inline(always)]
-fn expect_return(hot: &mut Hot, back: u64, link: *const Link) {
-    let top = hot.return_top.wrapping_add(1) % RETURNS as u32;
-    hot.return_top = top;
-    hot.returns[top as usize] = Return { key: back ^ hot.generation, link };
+unsafe fn push_return(cpu: &mut Cpu, distance: i32, link: *const Link) -> Option<()> {
+    // SAFETY: as in `host`.
+    unsafe {
+        let back = cpu.regs[cell::PAGE].wrapping_add(distance as i64 as u64);
+        push(cpu, back)?;
+        let top = cpu.hot.return_top.wrapping_add(1) % RETURNS as u32;
+        cpu.hot.return_top = top;
+        cpu.hot.returns[top as usize] = Return { key: back ^ cpu.hot.generation, link };
+        Some(())
+    }
 }
 
 #[inline(always)]
@@ -916,12 +928,7 @@ body! {
     }
     /// CALL rel in 64-bit mode: `imm` is the return address's distance from the page. Links: target, what follows.
     Call<CROSS>(cpu, op) {
-        let back = cpu.regs[cell::PAGE].wrapping_add((*op).imm as i64 as u64);
-        let sp = reg(cpu, 4).wrapping_sub(8);
-        let p = hit!(host::<3, true>(cpu, sp));
-        put_host::<3>(p, back);
-        set(cpu, 4, sp);
-        expect_return(&mut cpu.hot, back, links(op, 1));
+        hit!(push_return(cpu, (*op).imm, links(op, 1)));
         follow::<CROSS>(cpu, links(op, 0), true)
     }
     /// RET in 64-bit mode; `imm` more bytes are dropped.
@@ -956,22 +963,12 @@ body! {
     /// CALL r; the return address's distance from the page is in the next slot, then its link.
     CallR(cpu, op) {
         let to = reg(cpu, (*op).a);
-        let back = cpu.regs[cell::PAGE].wrapping_add((*op.add(1)).imm as i64 as u64);
-        let sp = reg(cpu, 4).wrapping_sub(8);
-        let p = hit!(host::<3, true>(cpu, sp));
-        put_host::<3>(p, back);
-        set(cpu, 4, sp);
-        expect_return(&mut cpu.hot, back, links(op, 1));
+        hit!(push_return(cpu, (*op.add(1)).imm, links(op, 1)));
         jump(cpu, to)
     }
     CallM(cpu, op) {
         let to = hit!(load::<3>(cpu, ea::<5>(cpu, op)));
-        let back = cpu.regs[cell::PAGE].wrapping_add((*op.add(1)).imm as i64 as u64);
-        let sp = reg(cpu, 4).wrapping_sub(8);
-        let p = hit!(host::<3, true>(cpu, sp));
-        put_host::<3>(p, back);
-        set(cpu, 4, sp);
-        expect_return(&mut cpu.hot, back, links(op, 1));
+        hit!(push_return(cpu, (*op.add(1)).imm, links(op, 1)));
         jump(cpu, to)
     }
 }

@@ -9,7 +9,6 @@ use super::tlb::{Context, SPACES};
 use crate::exec::Invalidate;
 use crate::fault::Stop;
 use crate::memory::canonical;
-use crate::paging::Who;
 use crate::state::{Cpu, cr0, cr4};
 use emu_core::Gpa;
 
@@ -231,8 +230,7 @@ impl Cpu {
         self.hot.tlb = if self.checking_data() {
             self.nothing.entries.as_ptr()
         } else {
-            let free = self.cr4 & cr4::SMAP == 0 || self.system_flags & crate::alu::flag::AC != 0;
-            let context = self.context_of(Who { user: self.cpl == 3, may_touch_user: free });
+            let context = self.context_of(self.who());
             self.contexts[context].entries.as_ptr()
         };
         self.hot.jumps = self.engine.jumps.as_ptr();
@@ -260,10 +258,7 @@ impl Cpu {
         if self.checking_data() || self.is_64bit() && !canonical(at) || !self.is_64bit() && at >> 32 != 0 {
             return Refill::Special;
         }
-        let who = Who {
-            user: self.cpl == 3,
-            may_touch_user: self.cr4 & cr4::SMAP == 0 || self.system_flags & crate::alu::flag::AC != 0,
-        };
+        let who = self.who();
         let context = self.context_of(who);
         let index = super::tlb::index(at);
         let tag = |c: &Context| if write { c.entries[index].write } else { c.entries[index].read };
