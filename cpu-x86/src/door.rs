@@ -1,5 +1,6 @@
 //! The doors: all that a processor can reach outside itself, given to it for the length of a run.
 
+use crate::monitor::Monitor;
 use emu_core::Gpa;
 
 /// Who was running when something was counted.
@@ -39,6 +40,29 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
+/// The integer registers between two instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// RFLAGS.
+    pub flags: u64,
+    /// Linear address of the next instruction.
+    pub ip: u64,
+    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
+    pub general: [u64; 16],
+}
+
+/// The processor, as a PMU that samples sees it between two instructions.
+pub trait Sampled {
+    /// The integer registers.
+    fn registers(&self) -> Registers;
+    /// XMM register `n` (below 16).
+    fn xmm(&self, n: usize) -> u128;
+    /// Reads memory at a linear address with supervisor privilege; false: not there, nothing was read.
+    fn read(&mut self, linear: u64, to: &mut [u8]) -> bool;
+    /// Writes memory at a linear address with supervisor privilege; false: not there, nothing was written.
+    fn write(&mut self, linear: u64, from: &[u8]) -> bool;
+}
+
 /// What lies outside the processor. `now` is the processor's own count at the instruction that asks, that instruction
 /// not included.
 pub trait Doors {
@@ -70,7 +94,11 @@ pub trait Doors {
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64;
     /// The processor stands at an instruction boundary with exactly `now` retired. True: the PMU requests an
     /// interrupt (PMI), which the local APIC delivers through LVTPC.
-    fn pmu_settle(&mut self, now: &Counts) -> bool;
+    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool;
+    /// Who wants to be told what runs, if anyone. Asked whenever the run loop looks around.
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        None
+    }
     /// Does the board want the processor to leave its run at the next instruction boundary (a line changed, a
     /// message is waiting, the machine is to stop)? Asked after every access to a device or the PMU.
     fn wants_attention(&self) -> bool;
@@ -110,7 +138,7 @@ impl Doors for NoDoors {
     fn pmu_deadline(&mut self, _now: &Counts, _ring: Ring) -> u64 {
         u64::MAX
     }
-    fn pmu_settle(&mut self, _now: &Counts) -> bool {
+    fn pmu_settle(&mut self, _now: &Counts, _processor: &mut dyn Sampled) -> bool {
         false
     }
     fn wants_attention(&self) -> bool {

@@ -156,6 +156,22 @@ impl Cpu {
         self.store_as(at, &v.to_le_bytes()[..bytes as usize], self.system())
     }
 
+    /// [`Cpu::load_bytes`] with supervisor privilege.
+    ///
+    /// # Errors
+    /// #PF.
+    pub(crate) fn load_as_system(&mut self, at: u64, to: &mut [u8]) -> Done {
+        self.load_as(at, to, self.system())
+    }
+
+    /// [`Cpu::store_bytes`] with supervisor privilege.
+    ///
+    /// # Errors
+    /// #PF; then nothing was written.
+    pub(crate) fn store_as_system(&mut self, at: u64, from: &[u8]) -> Done {
+        self.store_as(at, from, self.system())
+    }
+
     /// The rest of the host page at linear address `at`, if it is plain memory for `access`: `None` for devices, and
     /// for writes to ROM or to a page that holds decoded code.
     ///

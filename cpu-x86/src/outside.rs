@@ -30,6 +30,13 @@ impl Cpu {
         unsafe { &mut *self.doors.expect("within a run") }
     }
 
+    /// The PMU looks at the counts at an instruction boundary. True: it requests an interrupt.
+    pub(crate) fn pmu_settle(&mut self, now: &Counts) -> bool {
+        let doors = self.doors.expect("within a run");
+        // SAFETY: as in `with_doors`; the doors are not part of the processor.
+        unsafe { (*doors).pmu_settle(now, self) }
+    }
+
     /// Reads a port.
     pub(crate) fn port_in(&mut self, port: u16, bytes: u32) -> u32 {
         self.pending_debug |= self.port_breakpoint(port, u64::from(bytes));

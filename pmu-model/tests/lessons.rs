@@ -1,6 +1,6 @@
 //! The lesson ROMs on a processor with this unit and nothing but a serial port: every count is as expected.
 
-use cpu_x86::{Counts, Cpu, Doors, Exit, Refused, Ring};
+use cpu_x86::{Counts, Cpu, Doors, Exit, Refused, Ring, Sampled};
 use emu_core::{Gpa, Ram};
 use pmu_model::Unit;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Doors for Board {
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
         self.unit.deadline(now, ring)
     }
-    fn pmu_settle(&mut self, now: &Counts) -> bool {
+    fn pmu_settle(&mut self, now: &Counts, _processor: &mut dyn Sampled) -> bool {
         let requested = self.unit.settle(now);
         self.pmis += u32::from(requested);
         requested

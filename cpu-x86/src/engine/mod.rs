@@ -346,7 +346,7 @@ impl Cpu {
 
     /// Linear address of offset `at` in CS.
     #[inline]
-    fn code_address(&self, at: u64) -> u64 {
+    pub(crate) fn code_address(&self, at: u64) -> u64 {
         if self.is_64bit() { at } else { self.seg[Seg::Cs as usize].base.wrapping_add(at) & 0xffff_ffff }
     }
 }

@@ -119,7 +119,7 @@ impl Cpu {
             self.engine.look = false;
             self.lapic.advance(self.settled.clock);
             let counts = self.settled;
-            if self.doors_of_run().pmu_settle(&counts) {
+            if self.pmu_settle(&counts) {
                 self.lapic.performance_interrupt();
             }
             self.take_signals();

@@ -4,7 +4,7 @@ use super::Pmu;
 use super::board::Board;
 use super::clock::time;
 use cpu_x86::lapic::Message;
-use cpu_x86::{Counts, Doors, Refused, Ring};
+use cpu_x86::{Counts, Doors, Refused, Ring, Sampled};
 use emu_core::{Gpa, Space};
 
 /// The doors of processor `apic_id`.
@@ -54,7 +54,7 @@ impl Doors for Seat<'_> {
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
         self.pmu.deadline(now, ring)
     }
-    fn pmu_settle(&mut self, now: &Counts) -> bool {
+    fn pmu_settle(&mut self, now: &Counts, _processor: &mut dyn Sampled) -> bool {
         self.pmu.settle(now)
     }
     fn wants_attention(&self) -> bool {

@@ -1,0 +1,122 @@
+//! What the processor tells an observer of what it runs: blocks of instructions, accesses to memory, and happenings that
+//! are no instruction.
+//!
+//! A board that brings a [`Monitor`] (see [`Doors::monitor`](crate::Doors::monitor)) is told enough to model predictor, caches
+//! and TLBs; without one nothing of this costs anything. The order of calls is that of execution:
+//!
+//! 1. `describe` once for each block decoded; the number it returns names the block from then on.
+//! 2. `enter` when control reaches a block. The block entered before it ran to its end, unless `cut` said otherwise, and
+//!    its last instruction went to the address now entered. `single` likewise for an instruction run on its own.
+//! 3. `access` for each data access of the block entered last, before the access is made.
+//! 4. `settle` when what is pending must be booked because control leaves the blocks: the last block went to `to`.
+//! 5. `happened` for all else.
+
+use crate::door::Ring;
+use emu_core::Gpa;
+use iced_x86::Instruction;
+
+/// A block of instructions, as it was decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Code<'a> {
+    /// Physical address of its first byte.
+    pub physical: Gpa,
+    /// Physical address of the next page's first byte, when the block runs into it.
+    pub next_page: Option<Gpa>,
+    /// Its instructions; `ip()` is the offset in the page of the first byte (beyond 4095 in the next page). Only the last
+    /// one can be a branch.
+    pub instructions: &'a [Instruction],
+}
+
+/// A data access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataAccess {
+    /// Linear address.
+    pub linear: u64,
+    /// Physical address of its first byte.
+    pub physical: Gpa,
+    /// How many bytes; it lies within one page.
+    pub bytes: u32,
+    /// Does it write? A read-modify-write is told as one write.
+    pub write: bool,
+    /// Which instruction of the block entered last makes it.
+    pub instruction: u32,
+}
+
+/// Cache sets touched, one bit for each of the 64 sets that bits 11:6 of an address select: their most recently used line
+/// is another one now. The processor may leave out calls of [`Monitor::access`] for lines that no call since has taken this
+/// place from, and which were written before if this is a write; all ones takes it from all.
+pub type Touched = u64;
+
+/// How the processor translates a linear address now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// Log2 of the page's size: 12, 21, 22 or 30. 12 without paging.
+    pub shift: u8,
+    /// How many table entries a walk reads.
+    pub levels: u8,
+    /// Physical addresses of those entries, from the root on.
+    pub entries: [u64; 5],
+    /// Is the page global?
+    pub global: bool,
+}
+
+/// Translations, looked up without any effect.
+pub trait Translate {
+    /// The translation of `linear`; the default when there is none.
+    fn walked(&mut self, linear: u64) -> Walked;
+}
+
+/// Something that is no instruction of the guest's, or that an instruction does besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// An exception or interrupt is delivered: control goes from linear address `from` to `to`.
+    Delivery {
+        /// Where it was.
+        from: u64,
+        /// The handler.
+        to: u64,
+        /// Vector.
+        vector: u8,
+        /// An interrupt from outside (through the local APIC, the 8259A or as NMI).
+        external: bool,
+        /// CPL of the handler.
+        ring: Ring,
+    },
+    /// All translations went, but for global ones unless `global`.
+    FlushTlb {
+        /// Global ones too.
+        global: bool,
+    },
+    /// The translation of a linear address went.
+    FlushPage(u64),
+    /// A line was flushed to memory (CLFLUSH, CLFLUSHOPT); CLWB leaves it clean in place.
+    FlushLine(Gpa),
+    /// All caches were flushed (WBINVD, INVD).
+    FlushCaches,
+    /// The indirect predictor was flushed (IA32_PRED_CMD).
+    FlushPredictor,
+    /// A store met decoded code.
+    SelfModified,
+    /// A walk set an accessed or dirty bit.
+    MarkedPage,
+}
+
+/// An observer of what the processor runs.
+pub trait Monitor {
+    /// A block was decoded. Returns its number.
+    fn describe(&mut self, code: &Code) -> u32;
+    /// All blocks were forgotten: their numbers are void.
+    fn forget(&mut self);
+    /// Control reaches block `block`, at linear address `at`, in `ring`.
+    fn enter(&mut self, block: u32, at: u64, ring: Ring, translate: &mut dyn Translate);
+    /// Control reaches one instruction, in `code`, that is run on its own.
+    fn single(&mut self, code: &Code, at: u64, ring: Ring, translate: &mut dyn Translate);
+    /// Of the block entered last only the first `ran` instructions retired.
+    fn cut(&mut self, ran: u32);
+    /// Control has left the blocks and stands at linear address `to`.
+    fn settle(&mut self, to: u64);
+    /// The instruction of the block entered last accesses memory.
+    fn access(&mut self, access: &DataAccess, translate: &mut dyn Translate) -> Touched;
+    /// Something else happened.
+    fn happened(&mut self, what: Happening);
+}
