@@ -5,6 +5,7 @@
 
 pub mod catalog;
 mod counter;
+pub mod signal;
 mod unit;
 
 pub use catalog::{Event, Fact, Validity};
