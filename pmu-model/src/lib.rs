@@ -5,6 +5,7 @@
 
 pub mod catalog;
 mod counter;
+pub mod host;
 pub mod signal;
 mod unit;
 
