@@ -2,6 +2,7 @@
 
 use super::status;
 use crate::image::ImageError;
+use crate::lab::LabError;
 use crate::load::{Kind, LoadError};
 use crate::pc::BuildError;
 use emu_core::RamError;
@@ -22,6 +23,17 @@ pub enum Failure {
         /// What the host said.
         source: std::io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// What the host said.
+        source: std::io::Error,
+    },
+    /// A scenario makes no sense.
+    #[error(transparent)]
+    Lab(#[from] Box<LabError>),
     /// Nothing to run was named.
     #[error("no image to run")]
     NoImage,
@@ -76,11 +88,13 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Failure::Read { .. } | Failure::NoDebian { .. } => status::NOT_FOUND,
-            Failure::Image(_) => status::CANNOT_START,
+            Failure::Image(_) | Failure::Write { .. } => status::CANNOT_START,
             Failure::Build { .. } | Failure::Console(_) => status::CANNOT_START,
-            Failure::NoImage | Failure::TwoImages { .. } | Failure::LogFilter { .. } | Failure::NoLesson { .. } => {
-                status::USAGE
-            }
+            Failure::NoImage
+            | Failure::TwoImages { .. }
+            | Failure::LogFilter { .. }
+            | Failure::NoLesson { .. }
+            | Failure::Lab(_) => status::USAGE,
         }
     }
 
@@ -109,6 +123,8 @@ impl Failure {
                 Some(format!("make it with: unhalted image debian {kernel} (fetches packages by name, once)"))
             }
             Failure::Image(e) => e.help().map(|h| h.to_string()),
+            Failure::Lab(e) => e.help().map(|h| h.to_string()),
+            Failure::Write { .. } => Some("name a file in a directory that can be written to".to_owned()),
             Failure::Console(_) => None,
         }
     }
@@ -117,6 +133,20 @@ impl Failure {
 impl Diagnostic for Failure {
     fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
         self.remedy().map(|r| Box::new(r) as Box<dyn Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        match self {
+            Failure::Lab(e) => e.source_code(),
+            _ => None,
+        }
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        match self {
+            Failure::Lab(e) => e.labels(),
+            _ => None,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod demo;
 mod devices;
 mod failure;
 mod image;
+mod lab;
 mod lesson;
 mod number;
 mod qemu;
@@ -47,6 +48,8 @@ enum Command {
     Image(image::Args),
     /// List the devices of the machine and where they answer
     Devices(devices::Args),
+    /// Run a scenario of a host with guests: who owned which counter, and who counted what
+    Lab(lab::Args),
 }
 
 /// Runs the program with the arguments of the process.
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
             Some(Command::Lesson(args)) => lesson::run(&args),
             Some(Command::Image(args)) => image::run(&args),
             Some(Command::Devices(args)) => devices::run(&args),
+            Some(Command::Lab(args)) => lab::run(&args),
         }
     });
     match result {
