@@ -5,9 +5,15 @@
 
 pub mod catalog;
 mod counter;
+mod fact;
+mod formula;
+mod metrics;
+mod now;
 pub mod signal;
 mod unit;
 
 pub use catalog::{Event, Fact, Validity};
 pub use counter::{Counter, MASK, Selection, WIDTH};
-pub use unit::{FIXED_COUNTERS, GENERAL, Unit, View};
+pub use metrics::Metrics;
+pub use now::Now;
+pub use unit::{FIXED_COUNTERS, GENERAL, Profile, Sampled, Unit, View};

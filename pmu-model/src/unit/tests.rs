@@ -1,6 +1,8 @@
 //! Tests of the unit: the rules and sequences of spec/pmu.md chapter 1.
 
+use super::register::COUNTERS;
 use super::*;
+use crate::{MASK, Validity};
 use cpu_x86::Facts;
 
 const EN_ALL: u64 = select::EN | select::OS | select::USR;
