@@ -34,8 +34,8 @@ pub(super) struct Sampling {
 
 impl Unit {
     /// A WRMSR to PEBS_ENABLE, which PEBS found legal, enables it for `counters` from the next instruction on.
-    pub fn sample<'a>(&mut self, counters: u64, now: impl Into<Now<'a>>) {
-        self.begin(Register::PebsEnable, counters & COUNTERS, now.into());
+    pub fn sample(&mut self, counters: u64, now: Now<'_>) {
+        self.begin(Register::PebsEnable, counters & COUNTERS, now);
     }
 
     /// `counters` overflowed earlier and wait for their next event: the unit wants to be asked at each of their events.
@@ -44,8 +44,7 @@ impl Unit {
     }
 
     /// What happened to counters that PEBS is enabled for. To be asked behind [`Unit::settle`] at the same boundary.
-    pub fn take_sampled<'a>(&mut self, now: impl Into<Now<'a>>) -> Sampled {
-        let now = now.into();
+    pub fn take_sampled(&mut self, now: Now<'_>) -> Sampled {
         let overflowed = std::mem::take(&mut self.sampling.overflowed);
         if overflowed | self.sampling.waiting == 0 {
             return Sampled::default();
@@ -60,8 +59,7 @@ impl Unit {
     }
 
     /// The counter at GLOBAL_STATUS bit `bit` starts anew from `value`, cut to its width.
-    pub fn reload<'a>(&mut self, bit: u32, value: u64, now: impl Into<Now<'a>>) {
-        let now = now.into();
+    pub fn reload(&mut self, bit: u32, value: u64, now: Now<'_>) {
         match bit as usize {
             n if n < GENERAL => self.general[n].set(value, now),
             n if (32..32 + FIXED_COUNTERS).contains(&n) => {
@@ -76,9 +74,9 @@ impl Unit {
 
     /// The buffer of PEBS reached its threshold: GLOBAL_STATUS says so, and an interrupt is requested, of which
     /// [`Unit::settle`] tells next.
-    pub fn buffer_is_full<'a>(&mut self, now: impl Into<Now<'a>>) {
+    pub fn buffer_is_full(&mut self, now: Now<'_>) {
         self.status |= OVF_BUFFER;
-        self.request(now.into());
+        self.request(now);
     }
 
     /// Which counters have their adaptive bit set: their records hold what PEBS_DATA_CFG says.
