@@ -104,6 +104,14 @@ const SLOTS: Formula = Formula::of(Fact::Slots);
 const MISPREDICTED: Formula =
     one_of(&[MispredictedTaken, MispredictedNotTaken, MispredictedIndirect, MispredictedReturn]);
 const CLEARS: Formula = sum(&[ClearsMemoryOrdering, ClearsSmc]);
+const RECOVERIES: Formula = few(&[
+    MispredictedTaken,
+    MispredictedNotTaken,
+    MispredictedIndirect,
+    MispredictedReturn,
+    ClearsMemoryOrdering,
+    ClearsSmc,
+]);
 const L2_REFERENCES: Formula = few(&[L2DataHit, L2DataMiss, L2CodeHit, L2CodeMiss, L2RfoHit, L2RfoMiss]);
 const BEYOND_L2: Formula = few(&[L2DataMiss, L2CodeMiss, L2RfoMiss]);
 const BEYOND_L3: Formula = few(&[L3DataMiss, L3CodeMiss, L3RfoMiss]);
@@ -211,8 +219,8 @@ pub static EVENTS: &[Event] = &[
     none ("MISC_RETIRED.LBR_INSERTS",         0x20cc,                           "records written to the LBR").p(),
 
     // Speculation, front end.
-    model("INT_MISC.RECOVERY_CYCLES",         0x01ad, cycles(&[SlotsMispredict, SlotsClear]), "cycles of recovery from clears and mispredicted branches"),
-    model("INT_MISC.CLEARS_COUNT",            0x01ad, sum(&[MispredictedTaken, MispredictedNotTaken, MispredictedIndirect, MispredictedReturn, ClearsMemoryOrdering, ClearsSmc]).at_most(Most::mostly(2)), "clears and mispredicted branches").c(1).edge(),
+    model("INT_MISC.RECOVERY_CYCLES",         0x01ad, RECOVERIES,               "cycles of recovery from clears and mispredicted branches: one each"),
+    model("INT_MISC.CLEARS_COUNT",            0x01ad, RECOVERIES,               "clears and mispredicted branches").c(1).edge(),
     model("INT_MISC.CLEAR_RESTEER_CYCLES",    0x80ad, cycles(&[SlotsResteer]),  "cycles from a clear until the right path's micro-ops come"),
     model("INT_MISC.UNKNOWN_BRANCH_CYCLES",   0x40ad, cycles(&[SlotsUnknownBranch]), "cycles of re-steers by branches that the BTB did not know").msr(FRONTEND, 7),
     model("INT_MISC.UOP_DROPPING",            0x10ad, NEVER,                    "slots dropped for other reasons than the front end: none"),
