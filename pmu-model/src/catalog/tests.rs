@@ -100,6 +100,7 @@ fn rows_that_differ_by_cmask_inv_and_edge_are_told_apart() {
         (MispredictedTaken, 5),
         (MispredictedReturn, 1),
         (ClearsSmc, 2),
+        (SlotsMispredict, 60),
         (SlotsFetchLatency, 121),
         (SlotsFetchBandwidth, 30),
         (MsSwitches, 4),
@@ -109,7 +110,7 @@ fn rows_that_differ_by_cmask_inv_and_edge_are_told_apart() {
     let cases = [
         (0x40ec, "CPU_CLK_UNHALTED.PAUSE", 7), (0x40ec | C1 | EDGE, "CPU_CLK_UNHALTED.PAUSE_INST", 7),
         (0x40ec | EDGE, "CPU_CLK_UNHALTED.PAUSE_INST", 7), (0x40ec | EDGE | INV, "CPU_CLK_UNHALTED.PAUSE_INST", 7),
-        (0x01ad, "INT_MISC.RECOVERY_CYCLES", 8), (0x01ad | C1 | EDGE, "INT_MISC.CLEARS_COUNT", 8),
+        (0x01ad, "INT_MISC.RECOVERY_CYCLES", 10), (0x01ad | C1 | EDGE, "INT_MISC.CLEARS_COUNT", 8),
         (0x019c, "IDQ_UOPS_NOT_DELIVERED.CORE", 151), (0x019c | 6 * C1, "IDQ_UOPS_NOT_DELIVERED.CYCLES_0_UOPS_DELIV.CORE", 20),
         (0x2079, "IDQ.MS_UOPS", 99), (0x2079 | C1 | EDGE, "IDQ.MS_SWITCHES", 4), (0x01c3 | C1 | EDGE, "MACHINE_CLEARS.COUNT", 2),
         (0x02c2 | C1 | INV, "UOPS_RETIRED.STALLS", 0), (0x02c2 | C1, "UOPS_RETIRED.CYCLES", 600),

@@ -306,3 +306,14 @@ fn a_constrained_unit_counts_events_on_their_counters_only() {
         assert_eq!(p.unit.views(p.now())[1].validity, worth);
     }
 }
+
+#[test]
+fn a_wrmsr_that_overflows_a_counter_does_so_under_what_was_in_force_before_it() {
+    for (before, after, pmis) in [(select::INT, 0, 1), (0, select::INT, 0)] {
+        let mut p = Processor::default();
+        p.write(0x186, 0xc0 | EN_ALL | before);
+        p.write(0xc1, u64::MAX);
+        p.write(0x186, 0xc0 | EN_ALL | after);
+        assert_eq!((p.pmis, p.rdpmc(0), p.read(0x38e)), (pmis, Ok(0), 1));
+    }
+}
