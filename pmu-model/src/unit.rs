@@ -323,9 +323,9 @@ impl Unit {
             let what = if self.is_enabled(n) { self.selected(n) } else { None };
             self.general[n].select(what, now);
         }
-        for n in 0..FIXED_COUNTERS {
+        for (n, (_, fact)) in FIXED.into_iter().enumerate() {
             let (os, usr) = self.fixed_rings(n);
-            let what = Selection { formula: Formula::of(FIXED[n].1), os, usr };
+            let what = Selection { formula: Formula::of(fact), os, usr };
             self.fixed[n].select((self.is_enabled(32 + n) && (os || usr)).then_some(what), now);
         }
         let (os, usr) = self.fixed_rings(SLOTS);

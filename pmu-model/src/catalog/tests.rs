@@ -4,9 +4,14 @@ use super::*;
 use crate::signal::{Signal, Signals};
 use cpu_x86::{Counts, Facts};
 
-const C1: u64 = 1 << 24;
+const C1: u64 = c(1);
 const INV: u64 = 1 << 23;
 const EDGE: u64 = 1 << 18;
+
+/// CMASK.
+const fn c(mask: u64) -> u64 {
+    mask << 24
+}
 
 fn kernel(instructions: u64, branches: u64, conditional: u64) -> Counts {
     let kernel = Facts { instructions, branches, conditional };
@@ -77,12 +82,12 @@ fn cmask_and_inv_count_cycles_where_totals_tell_them() {
     let count = |select| counted(select, &Extra::default(), &counts, &none);
     #[rustfmt::skip] // EVENTSEL, count
     let cases = [
-        (0xc0, Some(96)), (0xc0 | C1, Some(96)), (0xc0 | 2 * C1, Some(0)), (0xc0 | 2 * C1 | INV, Some(96)),
+        (0xc0, Some(96)), (0xc0 | C1, Some(96)), (0xc0 | c(2), Some(0)), (0xc0 | c(2) | INV, Some(96)),
         (0xc0 | C1 | INV, Some(0)), (0xc0 | INV, Some(96)),
-        (0xc4, Some(24)), (0xc4 | C1, Some(24)), (0xc4 | C1 | INV, Some(72)), (0xc4 | 2 * C1, Some(0)), (0xc4 | 9 * C1 | INV, Some(96)),
-        (0x01a4, Some(576)), (0x01a4 | 6 * C1, Some(96)), (0x01a4 | 7 * C1, Some(0)), (0x01a4 | 6 * C1 | INV, Some(0)),
-        (0xc0 | EDGE, None), (0xc4 | C1 | EDGE, None), (0xc0 | 2 * C1 | EDGE, Some(0)), (0xc0 | 2 * C1 | EDGE | INV, None),
-        (0x08c0 | C1, None), (0x02a4 | C1, None), (0x02a4 | 7 * C1, Some(0)), (0x02a4 | 7 * C1 | INV, Some(96)),
+        (0xc4, Some(24)), (0xc4 | C1, Some(24)), (0xc4 | C1 | INV, Some(72)), (0xc4 | c(2), Some(0)), (0xc4 | c(9) | INV, Some(96)),
+        (0x01a4, Some(576)), (0x01a4 | c(6), Some(96)), (0x01a4 | c(7), Some(0)), (0x01a4 | c(6) | INV, Some(0)),
+        (0xc0 | EDGE, None), (0xc4 | C1 | EDGE, None), (0xc0 | c(2) | EDGE, Some(0)), (0xc0 | c(2) | EDGE | INV, None),
+        (0x08c0 | C1, None), (0x02a4 | C1, None), (0x02a4 | c(7), Some(0)), (0x02a4 | c(7) | INV, Some(96)),
     ];
     for (select, n) in cases {
         assert_eq!(count(select), n, "{select:#x}");
@@ -111,7 +116,7 @@ fn rows_that_differ_by_cmask_inv_and_edge_are_told_apart() {
         (0x40ec, "CPU_CLK_UNHALTED.PAUSE", 7), (0x40ec | C1 | EDGE, "CPU_CLK_UNHALTED.PAUSE_INST", 7),
         (0x40ec | EDGE, "CPU_CLK_UNHALTED.PAUSE_INST", 7), (0x40ec | EDGE | INV, "CPU_CLK_UNHALTED.PAUSE_INST", 7),
         (0x01ad, "INT_MISC.RECOVERY_CYCLES", 10), (0x01ad | C1 | EDGE, "INT_MISC.CLEARS_COUNT", 8),
-        (0x019c, "IDQ_UOPS_NOT_DELIVERED.CORE", 151), (0x019c | 6 * C1, "IDQ_UOPS_NOT_DELIVERED.CYCLES_0_UOPS_DELIV.CORE", 20),
+        (0x019c, "IDQ_UOPS_NOT_DELIVERED.CORE", 151), (0x019c | c(6), "IDQ_UOPS_NOT_DELIVERED.CYCLES_0_UOPS_DELIV.CORE", 20),
         (0x2079, "IDQ.MS_UOPS", 99), (0x2079 | C1 | EDGE, "IDQ.MS_SWITCHES", 4), (0x01c3 | C1 | EDGE, "MACHINE_CLEARS.COUNT", 2),
         (0x02c2 | C1 | INV, "UOPS_RETIRED.STALLS", 0), (0x02c2 | C1, "UOPS_RETIRED.CYCLES", 600),
     ];
