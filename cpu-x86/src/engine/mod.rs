@@ -14,6 +14,7 @@ mod space;
 pub(crate) mod tlb;
 mod translate;
 mod vector;
+mod watch;
 
 pub use run::{Exit, Missing};
 pub(crate) use space::{Paging, Spaces};
@@ -29,6 +30,7 @@ use iced_x86::Instruction;
 use op::{Blocks, Handler, Op, UNLINKED};
 use space::Refill;
 use translate::Calls;
+use watch::{Unwatched, Watch};
 
 /// The engine's state apart from [`Hot`].
 pub(crate) struct Engine {
@@ -44,6 +46,8 @@ pub(crate) struct Engine {
     ring: u8,
     /// Why an instruction did not complete.
     stop: Option<Stop>,
+    /// The instruction that runs is not in a block.
+    pub alone: bool,
     /// A counter of the PMU can overflow: a change of ring changes the deadline.
     counting: bool,
     /// Something happened that the run loop must look at before the next block.
@@ -79,6 +83,7 @@ impl Engine {
             missed: (0, 0, 0),
             ring: 0,
             stop: None,
+            alone: false,
             counting: false,
             look: false,
             notes: Notes::default(),
@@ -100,6 +105,8 @@ impl Hot {
             left: std::ptr::null(),
             to: 0,
             patch: std::ptr::null(),
+            watched: false,
+            recent: [u64::MAX; 64],
             returns: [Return { key: u64::MAX, link: std::ptr::null() }; RETURNS],
         }
     }
@@ -131,9 +138,13 @@ macro_rules! go {
 
 handler! {
     /// Runs a body, then what follows.
-    fn threaded<B: Body>(cpu, op) {
+    fn threaded<B: Body, Eye: Watch>(cpu, op) {
+        if Eye::ON {
+            // SAFETY: as below.
+            unsafe { (*cpu).hot.left = op };
+        }
         // SAFETY: the builder made the op for this body; `cpu` is the exclusive reference `drive` was given.
-        let next = unsafe { B::run(&mut *cpu, op) };
+        let next = unsafe { B::run::<Eye>(&mut *cpu, op) };
         if next.is_null() {
             // SAFETY: as above.
             return unsafe { missed(cpu, op) };
@@ -146,13 +157,13 @@ handler! {
     /// Runs two bodies, then what follows.
     fn twice<A: Body, B: Body>(cpu, op) {
         // SAFETY: as in `threaded`; `A` is no branch, so what it returns is the op that the builder put behind it.
-        let second = unsafe { A::run(&mut *cpu, op) };
+        let second = unsafe { A::run::<Unwatched>(&mut *cpu, op) };
         if second.is_null() {
             // SAFETY: as above.
             return unsafe { missed(cpu, op) };
         }
         // SAFETY: as above.
-        let next = unsafe { B::run(&mut *cpu, second) };
+        let next = unsafe { B::run::<Unwatched>(&mut *cpu, second) };
         if next.is_null() {
             // SAFETY: as above.
             return unsafe { missed(cpu, second) };
@@ -185,6 +196,15 @@ handler! {
         }
         c.hot.left = op;
         go!(cpu, exit_op())
+    }
+}
+
+handler! {
+    /// Tells the monitor which block begins.
+    fn enter(cpu, op) {
+        // SAFETY: as in `threaded`.
+        unsafe { watch::enter(&mut *cpu, op) };
+        go!(cpu, op.wrapping_add(1))
     }
 }
 
@@ -238,6 +258,7 @@ pub(crate) fn exit_op() -> *const Op {
 /// Handlers for translation.
 fn calls() -> Calls {
     Calls {
+        enter: enter as *const () as u64,
         plain: call_plain as *const () as u64,
         end: call_end as *const () as u64,
         vector: call_vector as *const () as u64,
@@ -287,8 +308,8 @@ unsafe fn call(cpu: &mut Cpu, op: *const Op, ends: bool) -> *const Op {
     };
     let next = cpu.regs[cell::PAGE].wrapping_add(head.imm as i64 as u64);
     cpu.set_position(next, u64::from(head.d));
-    let result = run(cpu, i);
     cpu.hot.left = op;
+    let result = run(cpu, i);
     cpu.hot.leave = match result {
         Err(stop) => {
             cpu.engine.stop = Some(stop);

@@ -117,6 +117,7 @@ impl Cpu {
         loop {
             self.settle();
             self.engine.look = false;
+            self.look_for_monitor();
             self.lapic.advance(self.settled.clock);
             let counts = self.settled;
             if self.pmu_settle(&counts) {
@@ -203,7 +204,7 @@ impl Cpu {
         let bits = self.code_bits();
         let flat = bits == 64 || bits == 32 && self.protected() && !self.v86() && self.is_flat();
         let sse = self.cr0 & (cr0::EM | cr0::TS) == 0 && self.cr4 & cr4::OSFXSR != 0;
-        Mode::new(bits, flat, sse)
+        Mode::new(bits, flat, sse, self.hot.watched)
     }
 
     /// Do CS, DS, ES and SS span all 4 GiB from 0, readable and writable, so that no access needs a segment check?
@@ -390,6 +391,9 @@ impl Cpu {
             }
         };
         (draft.head.page, draft.head.page2) = (page, page2);
+        if mode.watched() {
+            self.describe(&draft.head, &mut draft.slots, &draft.code);
+        }
         for p in [page, page2] {
             if p != u32::MAX && ram.watchers(p as usize) & self.engine.blocks.me == 0 {
                 self.protect(p as usize);
@@ -460,6 +464,7 @@ impl Cpu {
             // Only the last instruction of a block is a branch.
             let packed = block.cost;
             self.hot.countdown -= packed - ((retired as i64) << lane::INSTRUCTIONS);
+            self.tell_cut(retired as u32);
         }
         if !done {
             let (base, mask) = self.code_frame();
@@ -478,10 +483,16 @@ impl Cpu {
         let facts =
             1 << lane::INSTRUCTIONS | i64::from(is_branch(&i)) << lane::BRANCHES | i64::from(is_conditional(&i));
         self.hot.countdown += facts;
+        if self.hot.watched {
+            let page = self.fetch_page(self.code_address(self.rip));
+            self.engine.alone = true;
+            self.tell_single(&i, page.unwrap_or(0));
+        }
         let done: Done = match exec::lookup(&i) {
             Some(meaning) => (meaning.run)(self, &i),
             None => translate::without_meaning(self, &i),
         };
+        self.engine.alone = false;
         match done {
             Ok(()) => {
                 self.rip = self.next_rip;
@@ -489,6 +500,7 @@ impl Cpu {
             }
             Err(stop) => {
                 self.hot.countdown -= facts;
+                self.tell_cut(0);
                 self.stopped(stop)
             }
         }
