@@ -129,10 +129,10 @@ macro_rules! handler {
 macro_rules! go {
     ($cpu:ident, $next:expr) => {{
         let next = $next;
-        #[cfg(not(engine_loop))]
+        #[cfg(not(any(engine_loop, debug_assertions)))]
         // SAFETY: the first slot of an op holds a handler.
         return unsafe { std::mem::transmute::<u64, Handler>((*next).h)($cpu, next) };
-        #[cfg(engine_loop)]
+        #[cfg(any(engine_loop, debug_assertions))]
         return next;
     }};
 }
@@ -239,12 +239,12 @@ handler! {
 handler! {
     /// Ends a run of handlers.
     fn exit(_cpu, op) {
-        #[cfg(engine_loop)]
+        #[cfg(any(engine_loop, debug_assertions))]
         {
             let _ = op;
             return std::ptr::null();
         }
-        #[cfg(not(engine_loop))]
+        #[cfg(not(any(engine_loop, debug_assertions)))]
         op
     }
 }
@@ -274,9 +274,9 @@ unsafe fn drive(cpu: &mut Cpu, op: *const Op) {
     let cpu = std::ptr::from_mut(cpu);
     // SAFETY: the first slot of an op holds a handler.
     unsafe {
-        #[cfg(not(engine_loop))]
+        #[cfg(not(any(engine_loop, debug_assertions)))]
         std::mem::transmute::<u64, Handler>((*op).h)(cpu, op);
-        #[cfg(engine_loop)]
+        #[cfg(any(engine_loop, debug_assertions))]
         {
             let mut op = op;
             while !op.is_null() {
