@@ -5,9 +5,14 @@
 
 pub mod catalog;
 mod counter;
+pub mod ds;
+pub mod lbr;
+pub mod pebs;
 pub mod signal;
 mod unit;
 
 pub use catalog::{Event, Fact, Validity};
 pub use counter::{Counter, MASK, Selection, WIDTH};
+pub use lbr::{Branch, BranchKind, Lbr};
+pub use pebs::Pebs;
 pub use unit::{FIXED_COUNTERS, GENERAL, Unit, View};
