@@ -67,6 +67,7 @@ pub mod lbr;
 mod metrics;
 mod now;
 pub mod pebs;
+pub mod host;
 pub mod signal;
 mod unit;
 
