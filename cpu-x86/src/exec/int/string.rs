@@ -120,6 +120,7 @@ impl Operation {
             left = left.wrapping_sub(n);
             budget = budget.saturating_sub(n);
             cpu.regs[1] = self.cut(cpu.regs[1], left);
+            cpu.repeated(n);
             if left == 0 || ended {
                 return Ok(());
             }
