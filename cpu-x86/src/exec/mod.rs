@@ -42,6 +42,7 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
         .or_else(|| platform::lookup(i))
 }
 
+pub(crate) mod evex;
 pub(crate) mod int;
 pub(crate) mod platform;
 pub use platform::Invalidate;
