@@ -6,11 +6,13 @@
 mod demo;
 mod devices;
 mod failure;
+mod guest;
 mod image;
 mod lesson;
 mod number;
 mod qemu;
 mod run;
+mod stat;
 mod status;
 
 pub use failure::Failure;
@@ -39,6 +41,8 @@ struct Cli {
 enum Command {
     /// Start a kernel or ROM: bzImage, ELF with PVH note, vmlinux, multiboot, flat ROM
     Run(Box<run::Args>),
+    /// Run a machine and count any events from outside, by ring and processor
+    Stat(Box<stat::Args>),
     /// Run the lessons and compare expected with counted (the default)
     Demo(demo::Args),
     /// Run one lesson, or list them
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
             None => demo::run(&demo::Args::default()),
             Some(Command::Demo(args)) => demo::run(&args),
             Some(Command::Run(args)) => run::run(&args),
+            Some(Command::Stat(args)) => stat::run(&args),
             Some(Command::Lesson(args)) => lesson::run(&args),
             Some(Command::Image(args)) => image::run(&args),
             Some(Command::Devices(args)) => devices::run(&args),
