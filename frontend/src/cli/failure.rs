@@ -68,6 +68,12 @@ pub enum Failure {
     /// `--from` and `--interval` in different units.
     #[error("--from is in instructions and --interval in guest time, or the other way round")]
     MixedUnits,
+    /// `record` of several events.
+    #[error("one event at a time can be sampled")]
+    ManyEvents,
+    /// `-c 0`.
+    #[error("a sample every 0 events")]
+    NoPeriod,
     /// `--roi`, and the guest marked nothing.
     #[error("the guest marked no region")]
     NoRegion,
@@ -104,6 +110,8 @@ impl Failure {
             | Failure::LogFilter { .. }
             | Failure::NoLesson { .. }
             | Failure::Event(_)
+            | Failure::ManyEvents
+            | Failure::NoPeriod
             | Failure::MixedUnits => status::USAGE,
         }
     }
@@ -135,6 +143,8 @@ impl Failure {
             Failure::Image(e) => e.help().map(|h| h.to_string()),
             Failure::Event(e) => Some(event_remedy(e)),
             Failure::MixedUnits => Some("give both as guest time (100ms, 2s) or both as instructions (5Minsn)".to_owned()),
+            Failure::ManyEvents => Some("run it once for each: runs repeat count for count".to_owned()),
+            Failure::NoPeriod => Some("give 1 or more with -c".to_owned()),
             Failure::NoRegion => Some(
                 "a region begins with OUT of 1 to port 8950h or CPUID with EAX = 524F4900h and ECX = 1, and ends with 0: \
                  see unhalted stat --help"
@@ -167,6 +177,7 @@ fn event_remedy(e: &EventError) -> String {
         EventError::Modifier { .. } => {
             "write instructions:u, instructions:k, or instructions for both rings".to_owned()
         }
+        EventError::NotModelled { .. } => "unhalted list shows what is exact or modelled".to_owned(),
         EventError::Unknown { .. } | EventError::Encoding { .. } | EventError::Empty => FORMS.to_owned(),
     }
 }

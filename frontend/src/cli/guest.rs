@@ -113,11 +113,6 @@ impl Guest {
         }
     }
 
-    /// What it is called.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Reads the files and does `what` with the setup that the options describe.
     fn with_setup<T>(
         &self,

@@ -11,6 +11,7 @@ mod image;
 mod lesson;
 mod number;
 mod qemu;
+mod record;
 mod run;
 mod stat;
 mod status;
@@ -43,6 +44,8 @@ enum Command {
     Run(Box<run::Args>),
     /// Run a machine and count any events from outside, by ring and processor
     Stat(Box<stat::Args>),
+    /// Run a machine and sample every nth event, for perf report
+    Record(Box<record::Args>),
     /// Run the lessons and compare expected with counted (the default)
     Demo(demo::Args),
     /// Run one lesson, or list them
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
             Some(Command::Demo(args)) => demo::run(&args),
             Some(Command::Run(args)) => run::run(&args),
             Some(Command::Stat(args)) => stat::run(&args),
+            Some(Command::Record(args)) => record::run(&args),
             Some(Command::Lesson(args)) => lesson::run(&args),
             Some(Command::Image(args)) => image::run(&args),
             Some(Command::Devices(args)) => devices::run(&args),

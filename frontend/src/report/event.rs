@@ -192,6 +192,12 @@ pub enum EventError {
         /// What is wrong.
         why: String,
     },
+    /// It cannot be sampled.
+    #[error("{name} is not modelled: there is nothing to sample")]
+    NotModelled {
+        /// The event.
+        name: String,
+    },
     /// Nothing to count.
     #[error("an empty list of events")]
     Empty,

@@ -3,8 +3,11 @@
 
 mod about;
 pub mod event;
+pub mod guest;
 pub mod json;
 pub mod meter;
+pub mod perf_data;
+pub mod sampler;
 pub mod stat;
 
 pub use about::{About, FileAbout};
