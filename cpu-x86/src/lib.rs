@@ -29,7 +29,7 @@ mod stack;
 mod state;
 mod task;
 
-pub use door::{Counts, Doors, Facts, NoDoors, Refused, Registers, Ring, Sampled};
+pub use door::{Counts, Doors, Facts, MARK_LEAF, NoDoors, Refused, Registers, Ring, Sampled};
 pub use engine::{Exit, Missing, Notes};
 pub use exec::Invalidate;
 pub use fault::{Done, Exception, Stop, vector};

@@ -5,6 +5,7 @@ use super::board::Board;
 use super::chips::Chips;
 use super::firmware;
 use super::run::Limits;
+use super::watch::Glance;
 use crate::load::{self, Entry, Kind, LoadError, Piece, Plan, Source};
 use cpu_x86::{Counts, Cpu, Long64, Table};
 use emu_core::{Gpa, Overlap, Ram, RamError, Time};
@@ -132,6 +133,11 @@ impl Machine {
     /// The processors, for listings of their state.
     pub fn processors(&self) -> impl Iterator<Item = &Cpu> {
         self.cpus.iter().map(|c| &**c)
+    }
+
+    /// All of it as it stands between two runs.
+    pub fn glance(&self) -> Glance<'_> {
+        Glance { processor: 0, cpus: &self.cpus, pmus: &self.pmus, ram: &self.ram }
     }
 
     /// Guest memory.
