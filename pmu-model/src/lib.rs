@@ -63,11 +63,11 @@ mod counter;
 pub mod ds;
 mod fact;
 mod formula;
+pub mod host;
 pub mod lbr;
 mod metrics;
 mod now;
 pub mod pebs;
-pub mod host;
 pub mod signal;
 mod unit;
 

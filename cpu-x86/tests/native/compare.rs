@@ -31,7 +31,9 @@ pub fn masks() -> Vec<Mask> {
 impl Mask {
     fn covers(&self, i: &Instruction, bits: u32) -> bool {
         let (mnemonic, code) = (format!("{:?}", i.mnemonic()), format!("{:?}", i.code()));
-        let named = |n: &String| *n == mnemonic || *n == code || n == "*" || n.strip_suffix('*').is_some_and(|p| mnemonic.starts_with(p));
+        let named = |n: &String| {
+            *n == mnemonic || *n == code || n == "*" || n.strip_suffix('*').is_some_and(|p| mnemonic.starts_with(p))
+        };
         self.bits.is_none_or(|b| b == bits) && self.names.iter().any(named)
     }
 }
@@ -100,7 +102,10 @@ pub fn difference(c: &Case, e: &Excused, ours: &Outcome, theirs: &Outcome) -> Op
     // In 16- and 32-bit code the upper halves of registers, and the registers that it cannot name, are undefined.
     let narrow = c.bits != 64;
     let far = ours.state.0[cell::SEG + 1] == 0x33;
-    if e.fault && ours.state.0[cell::VECTOR] == theirs.state.0[cell::VECTOR] && ours.state.0[cell::RIP] == c.state.0[cell::RIP] {
+    if e.fault
+        && ours.state.0[cell::VECTOR] == theirs.state.0[cell::VECTOR]
+        && ours.state.0[cell::RIP] == c.state.0[cell::RIP]
+    {
         return None;
     }
     for n in 0..cell::COUNT {
@@ -137,7 +142,8 @@ fn near(ours: &Outcome, theirs: &Outcome, n: usize) -> bool {
     let key = |o: &Outcome| {
         let (significand, rest) = (o.state.0[at], o.state.0[at + 1]);
         let field = i128::from(rest & 0x7fff);
-        let magnitude = if field == 0 { i128::from(significand) } else { field << 63 | i128::from(significand << 1 >> 1) };
+        let magnitude =
+            if field == 0 { i128::from(significand) } else { field << 63 | i128::from(significand << 1 >> 1) };
         if rest & 0x8000 != 0 { -magnitude } else { magnitude }
     };
     (key(ours) - key(theirs)).abs() <= 1

@@ -65,7 +65,8 @@ fn segments(c: &mut Case, wild: Wild, random: &mut Random) {
         for n in [0, 3, 4, 5] {
             s[cell::SEG + n] = u64::from(layout::selector(4 + random.below(6) as usize));
         }
-        s[cell::SEG] = random.pick(&[s[cell::SEG], 0, u64::from(layout::selector(FLAT)), u64::from(layout::selector(13))]);
+        s[cell::SEG] =
+            random.pick(&[s[cell::SEG], 0, u64::from(layout::selector(FLAT)), u64::from(layout::selector(13))]);
         if random.one_in(2) {
             s[cell::SEG + 2] = u64::from(layout::selector(10 + random.below(3) as usize));
         }
@@ -75,7 +76,8 @@ fn segments(c: &mut Case, wild: Wild, random: &mut Random) {
 }
 
 fn registers(c: &mut Case, wild: Wild, random: &mut Random) {
-    let stack = STACK + if random.one_in(wild.edges) { PAGE as u64 - random.below(20) } else { 0x7c0 + random.below(32) };
+    let stack =
+        STACK + if random.one_in(wild.edges) { PAGE as u64 - random.below(20) } else { 0x7c0 + random.below(32) };
     let stack = if random.one_in(wild.edges) { STACK + random.below(24) } else { stack };
     let ss = layout::base(c.state.0[cell::SEG + 2] as u16);
     let s = &mut c.state.0;
@@ -301,7 +303,13 @@ fn stack(c: &Case) -> u64 {
     let sp = c.state.0[4];
     let ss = c.state.0[cell::SEG + 2] as u16;
     let big = c.bits == 64 || ss & 4 == 0 || layout::LDT[usize::from(ss >> 3)].flags & layout::local::BIG != 0;
-    let sp = if c.bits == 64 { sp } else if big { sp & 0xffff_ffff } else { sp & 0xffff };
+    let sp = if c.bits == 64 {
+        sp
+    } else if big {
+        sp & 0xffff_ffff
+    } else {
+        sp & 0xffff
+    };
     sp.wrapping_add(if c.bits == 64 { 0 } else { layout::base(ss) })
 }
 
@@ -402,7 +410,12 @@ fn far_pointer(c: &mut Case, i: &Instruction, random: &mut Random) {
 /// What a return takes from the stack.
 fn back(c: &mut Case, i: &Instruction, random: &mut Random) {
     let bytes = match i.code() {
-        code if format!("{code:?}").contains("nw") || format!("{code:?}").contains("fw") || i.mnemonic() == Mnemonic::Iret => 2,
+        code if format!("{code:?}").contains("nw")
+            || format!("{code:?}").contains("fw")
+            || i.mnemonic() == Mnemonic::Iret =>
+        {
+            2
+        }
         code if format!("{code:?}").contains("fd") || i.mnemonic() == Mnemonic::Iretd => 4,
         _ if i.mnemonic() == Mnemonic::Ret && c.bits != 64 => c.bits as usize / 8,
         code if format!("{code:?}").contains("nd") => 4,
