@@ -5,9 +5,8 @@
 //! INT n (the operation section, which has every error code).
 
 use crate::alu::flag;
-use crate::debug::{dr6, dr7};
+use crate::debug::{BTF, dr6, dr7};
 use crate::fault::{Done, Exception, Stop, vector};
-use crate::memory::canonical;
 use crate::segment::{Descriptor, code, is_null, kind, null_segment, v86_segment};
 use crate::stack::Stack;
 use crate::state::{Activity, Cpu, Seg, Segment};
@@ -98,7 +97,7 @@ impl Cpu {
         }
         if e.vector == vector::DB {
             self.dr[7] &= !dr7::GD;
-            self.msr.debugctl &= !2;
+            self.msr.debugctl &= !BTF;
         }
     }
 
@@ -246,7 +245,7 @@ impl Cpu {
         let mut stack = if inward {
             self.inner_stack(cpl, ext)?
         } else {
-            Stack::new(*self.segment(Seg::Ss), self.regs[4], self.stack_mask(), cpl, Stop::ss(ext))
+            Stack::new(self, *self.segment(Seg::Ss), self.regs[4], self.stack_mask(), cpl, Stop::ss(ext))
         };
         if self.v86() {
             for s in [Seg::Gs, Seg::Fs, Seg::Ds, Seg::Es] {
@@ -304,10 +303,10 @@ impl Cpu {
             ist => self.task_stack64(ist * 8 + 28, ext)?,
         };
         let to = gate.gate_offset();
-        if !canonical(to) {
+        if !self.canonical(to) {
             return Err(Stop::gp(ext));
         }
-        let mut stack = Stack::new(Segment::default(), pointer & !15, u64::MAX, cpl, Stop::ss(ext));
+        let mut stack = Stack::new(self, Segment::default(), pointer & !15, u64::MAX, cpl, Stop::ss(ext));
         stack.push(8, u64::from(self.segment(Seg::Ss).selector))?;
         stack.push(8, self.regs[4])?;
         self.push_return(&mut stack, 8, event)?;

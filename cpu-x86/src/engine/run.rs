@@ -9,7 +9,7 @@ use crate::alu::flag;
 use crate::door::{Counts, Doors, Facts, Ring};
 use crate::exec;
 use crate::fault::{Done, Stop};
-use crate::memory::{Access, canonical};
+use crate::memory::Access;
 use crate::paging::Who;
 use crate::state::{Activity, Cpu, Seg, Segment, cell, cr0, cr4};
 use iced_x86::{Decoder, DecoderOptions, Instruction};
@@ -108,9 +108,10 @@ impl Cpu {
         self.settled.clock = self.settled.clock.max(clock);
     }
 
-    /// The clock tick at which this processor's own timer comes due, if one is set.
+    /// The clock tick at which this processor's own timer comes due, or its wait ends, if there is one.
     pub fn next_event(&self) -> Option<u64> {
-        self.lapic.next_timer()
+        let wait = self.wait.map(|w| w.deadline);
+        self.lapic.next_timer().into_iter().chain(wait).min()
     }
 
     fn run_with_doors(&mut self, until: u64) -> Exit {
@@ -185,17 +186,19 @@ impl Cpu {
             return Ok(());
         }
         let (tf, rf) = (self.system_flags & flag::TF != 0, self.system_flags & flag::RF != 0);
-        let retired = self.counts_of_run();
+        let before = self.unsettled();
         self.select(self.mode().0);
+        let next = self.fetch_instruction().map_or(0, |i| self.rip.wrapping_add(i.len() as u64));
         self.general()?;
-        if self.counts_of_run() != retired {
-            self.after_step(tf, rf);
+        let after = self.unsettled();
+        if after.instructions != before.instructions {
+            let branched =
+                after.branches != before.branches && (after.conditional == before.conditional || self.rip != next);
+            self.after_step(tf && (branched || !self.steps_on_branches()), rf);
+        } else {
+            self.after_iteration(tf);
         }
         Ok(())
-    }
-
-    fn counts_of_run(&self) -> u64 {
-        self.unsettled().instructions
     }
 
     /// The mode that the current state decodes and runs in.
@@ -408,7 +411,7 @@ impl Cpu {
     /// # Errors
     /// #PF, #GP for a non-canonical address, `Unimplemented` when it is no memory.
     fn fetch_page(&mut self, at: u64) -> Result<u32, Stop> {
-        if self.is_64bit() && !canonical(at) {
+        if self.is_64bit() && !self.canonical(at) {
             return Err(Stop::gp(0));
         }
         let key = (at & !0xfff) ^ self.hot.generation;
@@ -516,7 +519,8 @@ impl Cpu {
     /// An instruction at `rip` stopped: delivers its exception, or reports what is missing.
     fn stopped(&mut self, stop: Stop) -> Result<(), Box<Missing>> {
         match stop {
-            Stop::Again => {}
+            // Goes on with the same instruction, whose breakpoint is past. Source: SDM vol. 3B, 18.3.1.1 (RF).
+            Stop::Again => self.system_flags |= flag::RF,
             Stop::Exception(e) => {
                 self.settle_before_ring_change();
                 self.raise(e);

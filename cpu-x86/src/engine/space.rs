@@ -8,7 +8,6 @@ use super::hot::jump_index;
 use super::tlb::{Context, SPACES};
 use crate::exec::Invalidate;
 use crate::fault::Stop;
-use crate::memory::canonical;
 use crate::state::{Cpu, cr0, cr4};
 use emu_core::Gpa;
 
@@ -76,6 +75,8 @@ pub(crate) struct Spaces {
     kernel: Code,
     victim: usize,
     last_generation: u16,
+    /// The protection keys of the pages that were translated: bit n for key n.
+    keys: u16,
 }
 
 impl Spaces {
@@ -83,7 +84,17 @@ impl Spaces {
         let user = (0..SPACES).map(|_| Code::new(0)).collect();
         let mut pcid = [None; SPACES];
         pcid[0] = Some(0);
-        Spaces { pcid, user, kernel: Code::new(0), victim: 0, last_generation: 0 }
+        Spaces { pcid, user, kernel: Code::new(0), victim: 0, last_generation: 0, keys: 0 }
+    }
+
+    /// A page with protection key `key` (0 to 15) was translated.
+    pub fn note_key(&mut self, key: u32) {
+        self.keys |= 1 << (key & 15);
+    }
+
+    /// Has a page been translated whose key's rights are among the bits `changed` of PKRU?
+    pub fn uses_keys(&self, changed: u32) -> bool {
+        (0..16).any(|key| self.keys >> key & 1 != 0 && changed >> (2 * key) & 3 != 0)
     }
 
     /// All TLB contexts: the supervisor's own, then two for each space.
@@ -164,6 +175,12 @@ impl Cpu {
                 self.flush_space(self.space);
             }
         }
+    }
+
+    /// Forgets all translations for data; code stays where it is.
+    pub(crate) fn forget_data(&mut self) {
+        self.contexts.iter_mut().for_each(Context::flush);
+        self.spaces.keys = 0;
     }
 
     /// INVLPG and INVPCID.
@@ -255,7 +272,7 @@ impl Cpu {
 
     /// Fills the TLB context in force for linear address `at`.
     pub(super) fn refill(&mut self, at: u64, write: bool) -> Refill {
-        if self.checking_data() || self.is_64bit() && !canonical(at) || !self.is_64bit() && at >> 32 != 0 {
+        if self.checking_data() || self.is_64bit() && !self.canonical(at) || !self.is_64bit() && at >> 32 != 0 {
             return Refill::Special;
         }
         let who = self.who();

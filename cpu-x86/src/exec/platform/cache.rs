@@ -7,7 +7,7 @@ use crate::memory::Access;
 use crate::state::{Cpu, Seg};
 use iced_x86::Instruction;
 
-/// WBINVD, INVD.
+/// WBINVD, WBNOINVD, INVD.
 pub fn wbinvd(c: &mut Cpu, _: &Instruction) -> Done {
     c.require_ring_0()
 }

@@ -273,7 +273,7 @@ fn what_the_identity_lacks_is_undefined() {
         &[0x0f, 0x01, 0xc1],
         &[0x0f, 0x37],
         &[0x0f, 0xaa],
-        &[0x66, 0x0f, 0xae, 0xf0],
+        &[0xf3, 0x0f, 0xc7, 0xf0],
     ];
     for code in list {
         assert_eq!(run(&mut cpu(), code), Err(Stop::UD), "{code:x?}");
