@@ -29,13 +29,15 @@ pub(crate) struct Event {
     pub back: u64,
     /// Is RF set in the flags pushed, as it is for faults?
     pub resume: bool,
+    /// An interrupt from outside.
+    pub external: bool,
 }
 
 impl Event {
     /// Exception `e` of the instruction at `back`.
     fn exception(e: Exception, back: u64) -> Event {
         let trap = matches!(e.vector, vector::DB | vector::NMI | vector::BP | vector::OF | vector::MC);
-        Event { vector: e.vector, error: e.error, software: false, back, resume: !trap }
+        Event { vector: e.vector, error: e.error, software: false, back, resume: !trap, external: false }
     }
 
     /// The EXT bit of error codes.
@@ -103,16 +105,17 @@ impl Cpu {
 
     /// Delivers an external interrupt or NMI at the boundary before `rip`, with all that follows from failing to.
     pub(crate) fn deliver_external(&mut self, vector: u8) {
-        let event = Event { vector, error: None, software: false, back: self.rip, resume: false };
+        let event = Event { vector, error: None, software: false, back: self.rip, resume: false, external: true };
         self.deliver_or_shut_down(event, Class::Benign);
     }
 
     fn deliver_or_shut_down(&mut self, first: Event, first_class: Class) {
-        let (mut event, mut of) = (first, first_class);
+        let (mut event, mut of, from) = (first, first_class, self.code_address(self.rip));
         for _ in 0..MOST_NESTED {
             let Err(stop) = self.deliver(&event) else {
                 self.rip = self.next_rip;
                 self.activity = Activity::Active;
+                self.delivered(from, event.vector, first.external);
                 return;
             };
             let Stop::Exception(second) = stop else { break };
@@ -324,7 +327,7 @@ impl Cpu {
     /// # Errors
     /// What delivery raises, with EXT clear.
     pub(crate) fn software_interrupt(&mut self, vector: u8) -> Done {
-        let event = Event { vector, error: None, software: true, back: self.next_rip, resume: false };
+        let event = Event { vector, error: None, software: true, back: self.next_rip, resume: false, external: false };
         let stepping = self.system_flags & flag::TF != 0;
         self.deliver(&event)?;
         self.no_step = stepping;

@@ -63,6 +63,9 @@ impl Cpu {
     /// #PF, or #AC when alignment is checked.
     pub fn load(&mut self, at: u64, bytes: u32) -> Result<u64, Stop> {
         if let Some(host) = self.quick(at, u64::from(bytes), false) {
+            if self.hot.watched && !self.hot.is_recent(at, u64::from(bytes), false) {
+                self.observe(at, u64::from(bytes), false);
+            }
             // SAFETY: `quick` found the whole access in one page of plain memory.
             return Ok(unsafe {
                 match bytes {
@@ -85,6 +88,9 @@ impl Cpu {
     /// #PF, or #AC when alignment is checked; then nothing was written.
     pub fn store(&mut self, at: u64, bytes: u32, v: u64) -> Done {
         if let Some(host) = self.quick(at, u64::from(bytes), true) {
+            if self.hot.watched && !self.hot.is_recent(at, u64::from(bytes), true) {
+                self.observe(at, u64::from(bytes), true);
+            }
             // SAFETY: as in `load`; an entry for writing never leads to a page that holds code.
             unsafe {
                 match bytes {
@@ -253,7 +259,7 @@ impl Cpu {
         let first = from.len().min(4096 - (at & 0xfff) as usize);
         let here = self.place(at, Access::Write, who)?;
         if first == from.len() {
-            self.store_here(here, from);
+            self.store_here(here, at, from);
             return Ok(());
         }
         let mut done = first;
@@ -266,7 +272,7 @@ impl Cpu {
             let next = self.wrap(at.wrapping_add(done as u64));
             let bytes = (from.len() - done).min(4096 - (next & 0xfff) as usize);
             let here = self.place(next, Access::Write, who)?;
-            self.store_here(here, &from[done..done + bytes]);
+            self.store_here(here, next, &from[done..done + bytes]);
             done += bytes;
         }
         Ok(())
@@ -274,8 +280,9 @@ impl Cpu {
 
     fn load_here(&mut self, here: Place, at: u64, to: &mut [u8]) {
         match here {
-            Place::Host { host, .. } => {
+            Place::Host { host, page } => {
                 debug_assert!((at & 0xfff) as usize + to.len() <= 4096);
+                self.observe_host(at, page, to.len(), false);
                 // SAFETY: `place` found this byte in the mapping, and the run does not leave its page.
                 unsafe { std::ptr::copy_nonoverlapping(host, to.as_mut_ptr(), to.len()) };
             }
@@ -289,9 +296,10 @@ impl Cpu {
         }
     }
 
-    fn store_here(&mut self, here: Place, from: &[u8]) {
+    fn store_here(&mut self, here: Place, at: u64, from: &[u8]) {
         match here {
             Place::Host { host, page } => {
+                self.observe_host(at, page, from.len(), true);
                 // SAFETY: as in `load_here`.
                 unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), host, from.len()) };
                 if self.ram.watchers(page) != 0 {

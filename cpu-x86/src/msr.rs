@@ -6,6 +6,7 @@
 
 use crate::door::Refused;
 use crate::fault::Stop;
+use crate::monitor::Happening;
 use crate::paging::{MAXPHYADDR, storable};
 use crate::state::{Cpu, Msrs, Seg};
 
@@ -84,7 +85,7 @@ const TABLE: &[Row] = &[
     row(0x3b, 0x3b, "IA32_TSC_ADJUST", |c, _| Ok(c.msr.tsc_adjust), |c, _, v| { c.set_tsc_adjust(v); Ok(()) }),
     // IBRS STIBP SSBD BHI_DIS_S.
     plain!(0x48, "IA32_SPEC_CTRL", spec_ctrl, 0x407),
-    row(0x49, 0x49, "IA32_PRED_CMD", |_, _| Err(Refused), |_, _, v| only(v, 1)),
+    row(0x49, 0x49, "IA32_PRED_CMD", |_, _| Err(Refused), |c, _, v| predictor(c, v)),
     row(0x79, 0x79, "IA32_BIOS_UPDT_TRIG", |_, _| Err(Refused), |_, _, _| Ok(())),
     row(0x8b, 0x8b, "IA32_BIOS_SIGN_ID", |_, _| Ok(MICROCODE_REVISION << 32), |_, _, _| Ok(())),
     constant!(0xce, "MSR_PLATFORM_INFO", RATIO << 8 | RATIO << 40),
@@ -298,6 +299,15 @@ impl Cpu {
         self.msr.mtrr_mask[0] = PHYSICAL & !(bytes - 1) | 1 << 11;
         self.lapic.set_firmware_state();
     }
+}
+
+/// IBPB: bit 0 flushes the indirect predictor.
+fn predictor(c: &mut Cpu, v: u64) -> Result<(), Refused> {
+    only(v, 1)?;
+    if v == 1 {
+        c.happened(Happening::FlushPredictor);
+    }
+    Ok(())
 }
 
 fn only(v: u64, legal: u64) -> Result<(), Refused> {

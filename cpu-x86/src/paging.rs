@@ -5,6 +5,7 @@
 
 use crate::fault::{Exception, Stop};
 use crate::memory::Access;
+use crate::monitor::{Happening, Walked};
 use crate::state::{Cpu, cr0, cr4, efer};
 use emu_core::Gpa;
 
@@ -169,6 +170,7 @@ impl Cpu {
             let marked = e | entry::A | if access == Access::Write { entry::D } else { 0 };
             if marked != e {
                 self.entry_mark(slot, wide, marked);
+                self.happened(Happening::MarkedPage);
             }
             let inside = at & ((1 << shift) - 1);
             let base = match (wide, shift) {
@@ -183,6 +185,40 @@ impl Cpu {
                 dirty: marked & entry::D != 0,
                 shift,
             });
+        }
+    }
+
+    /// The translation of `at` and the entries it goes through, without checks or marks; the default when there is none.
+    pub(crate) fn walk_quietly(&self, at: u64) -> Walked {
+        let mut walked = Walked { shift: 12, ..Walked::default() };
+        if self.cr0 & cr0::PG == 0 {
+            return walked;
+        }
+        let wide = self.cr4 & cr4::PAE != 0;
+        let (mut table, mut shift) = if self.long_mode() {
+            (self.cr3 & entry::ADDRESS, 39)
+        } else if wide {
+            (self.pdpte[(at >> 30) as usize & 3] & entry::ADDRESS, 21)
+        } else {
+            (self.cr3 & 0xffff_f000, 22)
+        };
+        let bits = if wide { 9 } else { 10 };
+        loop {
+            let slot = table + ((at >> shift) & ((1 << bits) - 1)) * if wide { 8 } else { 4 };
+            let e = self.entry_read(slot, wide).unwrap_or(0);
+            if e & entry::P == 0 {
+                return Walked::default();
+            }
+            walked.entries[walked.levels as usize] = slot;
+            walked.levels += 1;
+            let large = e & entry::PS != 0 && (shift == 30 || shift == 21 || shift == 22 && self.cr4 & cr4::PSE != 0);
+            if large || shift == 12 {
+                walked.shift = shift;
+                walked.global = e & entry::G != 0 && self.cr4 & cr4::PGE != 0;
+                return walked;
+            }
+            table = if wide { e & entry::ADDRESS } else { e & 0xffff_f000 };
+            shift -= bits;
         }
     }
 

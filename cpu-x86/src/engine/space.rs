@@ -8,6 +8,7 @@ use super::hot::jump_index;
 use super::tlb::{Context, SPACES};
 use crate::exec::Invalidate;
 use crate::fault::Stop;
+use crate::monitor::Happening;
 use crate::state::{Cpu, cr0, cr4};
 use emu_core::Gpa;
 
@@ -138,6 +139,11 @@ impl Cpu {
     /// Paging structures may mean something else now: drops what was cached of them.
     pub(crate) fn on_paging_change(&mut self, what: Paging) {
         self.engine.look = true;
+        let pcid = if self.cr4 & cr4::PCIDE != 0 { (self.cr3 & 0xfff) as u16 } else { 0 };
+        self.happened(match what {
+            Paging::Cr3 { keep } => Happening::AddressSpace { pcid, keep },
+            Paging::Control => Happening::FlushTlb { global: true },
+        });
         if self.cr0 & cr0::PG != 0 && self.cr4 & cr4::PAE != 0 && !self.long_mode() {
             let table = self.cr3 & 0xffff_ffe0;
             for n in 0..4 {
@@ -148,15 +154,13 @@ impl Cpu {
             for c in &mut self.contexts {
                 c.flush();
             }
-            let current = if self.cr4 & cr4::PCIDE != 0 { (self.cr3 & 0xfff) as u16 } else { 0 };
             self.spaces.pcid = [None; SPACES];
-            self.spaces.pcid[0] = Some(current);
+            self.spaces.pcid[0] = Some(pcid);
             self.space = 0;
             (0..SPACES).for_each(|s| self.renew_user(s));
             self.renew_kernel();
             return;
         };
-        let pcid = if self.cr4 & cr4::PCIDE != 0 { (self.cr3 & 0xfff) as u16 } else { 0 };
         self.contexts[0].flush_non_global();
         if self.spaces.kernel.non_global {
             self.renew_kernel();
@@ -185,6 +189,12 @@ impl Cpu {
 
     /// INVLPG and INVPCID.
     pub(crate) fn invalidate(&mut self, what: Invalidate) {
+        self.happened(match what {
+            Invalidate::Page(at) | Invalidate::PageOf { at, .. } => Happening::FlushPage(at),
+            Invalidate::Pcid(pcid) => Happening::FlushSpace(pcid),
+            Invalidate::AllButGlobal => Happening::FlushTlb { global: false },
+            Invalidate::AllGlobal => Happening::FlushTlb { global: true },
+        });
         match what {
             Invalidate::Page(at) => {
                 for c in &mut self.contexts {
@@ -295,6 +305,7 @@ impl Cpu {
         let ram = std::sync::Arc::clone(&self.ram);
         if ram.watchers(page) & self.engine.blocks.me != 0 && self.engine.blocks.wrote(page, from, from + bytes, &ram) {
             self.engine.look = true;
+            self.happened(Happening::SelfModified);
         }
         if ram.watchers(page) & !self.engine.blocks.me != 0 {
             self.engine.notes.wrote.push((page, from, from + bytes));
@@ -349,6 +360,9 @@ impl Cpu {
     pub(super) fn forget_all_code(&mut self) {
         let ram = std::sync::Arc::clone(&self.ram);
         self.engine.blocks.clear(&ram);
+        if self.doors.is_some() {
+            self.with_monitor(|monitor, _| monitor.forget());
+        }
         let nowhere = super::Jump { key: u64::MAX, block: &raw const super::UNLINKED };
         self.engine.jumps.fill(nowhere);
         self.hot.returns.fill(super::Return { key: u64::MAX, link: std::ptr::null() });

@@ -2,7 +2,7 @@
 use super::*;
 use crate::fault::Done;
 
-fn outcome(d: Done) -> Result<(), Exception> {
+pub(super) fn outcome(d: Done) -> Result<(), Exception> {
     d.map_err(|s| match s {
         Stop::Exception(e) => e,
         other => panic!("{other:?}"),
