@@ -359,7 +359,14 @@ impl Cpu {
             return Ok(Reach::Short);
         }
         let block = self.block_at(at, mode)?;
-        Ok(if self.pay(block) { Reach::Block(block) } else { Reach::Short })
+        Ok(if self.is_within_code(block, mode) && self.pay(block) { Reach::Block(block) } else { Reach::Short })
+    }
+
+    /// Does `block`, which begins at `rip`, end within the limit of CS? The general path raises what is to be raised.
+    fn is_within_code(&self, block: *const Block, mode: Mode) -> bool {
+        // SAFETY: the caller holds a live block.
+        let bytes = u64::from(unsafe { (*block).bytes });
+        mode.long() || self.rip.wrapping_add(bytes) <= u64::from(self.seg[Seg::Cs as usize].limit) + 1
     }
 
     fn block_at(&mut self, at: u64, mode: Mode) -> Result<*const Block, Stop> {
