@@ -167,6 +167,24 @@ fn fetching_beyond_the_limit_of_cs_is_a_general_protection_fault() {
 }
 
 #[test]
+fn a_transfer_to_an_address_that_is_not_canonical_faults_where_it_stands() {
+    // jmp rax; call rax; ret; ret 8; jmp [rbx]; call [rbx]
+    for c in [&[0xff, 0xe0][..], &[0xff, 0xd0], &[0xc3], &[0xc2, 8, 0], &[0xff, 0x23], &[0xff, 0x13]] {
+        let mut cpu = long();
+        code(&cpu, CODE, &[0x90, 0x90]);
+        code(&cpu, CODE + 2, c);
+        code(&cpu, 0x1_000d, &[0xf4]);
+        (cpu.regs[0], cpu.regs[3], cpu.regs[4]) = (1 << 47, 0x9000, 0x6000);
+        put(&cpu, 0x9000, 8, 1 << 47);
+        put(&cpu, 0x6000, 8, 1 << 47);
+        until_halt(&mut cpu);
+        assert_eq!(slots(&cpu, cpu.regs[4], 8, 2), [0, CODE + 2], "{c:02x?}");
+        assert_eq!(get(&cpu, cpu.regs[4] + 32, 8), 0x6000, "{c:02x?}");
+        assert_eq!(cpu.counts().kernel.instructions, 3, "{c:02x?}: NOP, NOP, HLT");
+    }
+}
+
+#[test]
 fn an_interrupt_between_iterations_pushes_rf() {
     let mut cpu = protected();
     cpu.set_flags(0x302);
