@@ -12,7 +12,7 @@ use super::tlb;
 use super::watch::Watch;
 use crate::alu::{self, Width, flag};
 use crate::flags::{class, condition};
-use crate::memory::canonical;
+use crate::paging::canonical_in;
 use crate::state::{Cpu, cell};
 
 /// A fast form.
@@ -54,11 +54,10 @@ macro_rules! hit {
 
 pub(super) use hit;
 
-/// Leaves to the general way, which raises #GP, when an indirect branch has no canonical target. The jump cache relies on
-/// it: its keys hold the code generation where a canonical address has no bits of its own.
+/// Leaves to the general way, which raises #GP, when an indirect branch has no canonical target.
 macro_rules! reachable {
     ($cpu:ident, $to:ident) => {
-        if !canonical($to) {
+        if !canonical_in($to, false) && !$cpu.canonical($to) {
             return leave($cpu, Leave::General);
         }
     };

@@ -15,6 +15,7 @@ mod check;
 mod control;
 mod convert;
 mod describe;
+mod dot;
 mod fma;
 mod fp;
 mod galois;
