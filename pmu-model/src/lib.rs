@@ -6,6 +6,7 @@
 pub mod catalog;
 mod counter;
 pub mod signal;
+pub mod uarch;
 mod unit;
 
 pub use catalog::{Event, Fact, Validity};
