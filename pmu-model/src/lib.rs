@@ -69,6 +69,7 @@ mod metrics;
 mod now;
 pub mod pebs;
 pub mod signal;
+pub mod uarch;
 mod unit;
 
 pub use catalog::{Event, Fact, Formula, Validity};
