@@ -20,11 +20,6 @@ pub enum Access {
     Execute,
 }
 
-/// Is `at` canonical with 48 linear address bits?
-pub(crate) const fn canonical(at: u64) -> bool {
-    ((at << 16) as i64 >> 16) as u64 == at
-}
-
 impl Cpu {
     /// Linear address of `bytes` at `offset` in segment `s`, checked for `access`.
     ///
@@ -37,7 +32,7 @@ impl Cpu {
         if self.is_64bit() {
             let base = if matches!(s, Seg::Fs | Seg::Gs) { seg.base } else { 0 };
             let at = base.wrapping_add(offset);
-            return if canonical(at) && canonical(at.wrapping_add(last)) { Ok(at) } else { Err(fault) };
+            return if self.canonical(at) && self.canonical(at.wrapping_add(last)) { Ok(at) } else { Err(fault) };
         }
         if self.protected() && !self.v86() {
             let kind = seg.kind();
@@ -74,6 +69,7 @@ impl Cpu {
             // SAFETY: `quick` found the whole access in one page of plain memory.
             return Ok(unsafe { get(host, bytes) });
         }
+        self.check_alignment(at, bytes)?;
         let mut b = [0; 8];
         self.load_bytes(at, &mut b[..bytes as usize])?;
         Ok(u64::from_le_bytes(b))
@@ -92,7 +88,17 @@ impl Cpu {
             unsafe { put(host, bytes, v) };
             return Ok(());
         }
+        self.check_alignment(at, bytes)?;
         self.store_bytes(at, &v.to_le_bytes()[..bytes as usize])
+    }
+
+    /// May `bytes` (1, 2, 4 or 8) be accessed at linear address `at`? Checked before paging is (as Bochs does); accesses of
+    /// more than eight bytes are not checked. Source: SDM vol. 3A, 6.15 (#AC); vol. 2A, table 2-21.
+    ///
+    /// # Errors
+    /// #AC(0).
+    pub(crate) fn check_alignment(&self, at: u64, bytes: u32) -> Done {
+        if at & u64::from(bytes - 1) != 0 && self.alignment_checked() { Err(Stop::AC) } else { Ok(()) }
     }
 
     /// Loads any number of bytes (vectors, state images).

@@ -60,15 +60,24 @@
 
 pub mod catalog;
 mod counter;
+pub mod ds;
 mod fact;
 mod formula;
+pub mod host;
+pub mod lbr;
 mod metrics;
 mod now;
+pub mod pebs;
+mod pmu;
 pub mod signal;
+pub mod uarch;
 mod unit;
 
 pub use catalog::{Event, Fact, Formula, Validity};
 pub use counter::{Counter, MASK, Selection, WIDTH};
+pub use lbr::{Branch, BranchKind, Lbr};
 pub use metrics::Metrics;
 pub use now::Now;
+pub use pebs::Pebs;
+pub use pmu::Pmu;
 pub use unit::{FIXED_COUNTERS, GENERAL, Profile, Sampled, Unit, View};
