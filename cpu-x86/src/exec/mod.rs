@@ -44,6 +44,7 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
 }
 
 mod absent;
+pub(crate) mod evex;
 pub(crate) mod int;
 pub(crate) mod platform;
 pub use platform::Invalidate;

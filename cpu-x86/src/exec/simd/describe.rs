@@ -128,7 +128,7 @@ pub enum Per {
 }
 
 /// The kernel of `m` in form `f`, and its number of elements.
-fn kernel(m: Mnemonic, f: Form) -> Option<(Kernel, Per)> {
+pub fn kernel(m: Mnemonic, f: Form) -> Option<(Kernel, Per)> {
     integer::kernel(m, f)
         .or_else(|| motion::kernel(m, f))
         .or_else(|| shuffle::kernel(m, f))

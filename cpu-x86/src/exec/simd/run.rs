@@ -256,7 +256,7 @@ pub fn settle(env: &mut Env, earlier: u8) -> bool {
 ///
 /// # Errors
 /// #XM, or #UD where the system has not said that it handles #XM (CR4.OSXMMEXCPT).
-fn raise(cpu: &mut Cpu, env: &Env) -> Done {
+pub fn raise(cpu: &mut Cpu, env: &Env) -> Done {
     if env.flags & !env.masks == 0 {
         return Ok(());
     }
