@@ -20,11 +20,6 @@ pub enum Access {
     Execute,
 }
 
-/// Is `at` canonical with 48 linear address bits?
-pub(crate) const fn canonical(at: u64) -> bool {
-    ((at << 16) as i64 >> 16) as u64 == at
-}
-
 impl Cpu {
     /// Linear address of `bytes` at `offset` in segment `s`, checked for `access`.
     ///
@@ -37,7 +32,7 @@ impl Cpu {
         if self.is_64bit() {
             let base = if matches!(s, Seg::Fs | Seg::Gs) { seg.base } else { 0 };
             let at = base.wrapping_add(offset);
-            return if canonical(at) && canonical(at.wrapping_add(last)) { Ok(at) } else { Err(fault) };
+            return if self.canonical(at) && self.canonical(at.wrapping_add(last)) { Ok(at) } else { Err(fault) };
         }
         if self.protected() && !self.v86() {
             let kind = seg.kind();
@@ -68,6 +63,9 @@ impl Cpu {
     /// #PF, or #AC when alignment is checked.
     pub fn load(&mut self, at: u64, bytes: u32) -> Result<u64, Stop> {
         if let Some(host) = self.quick(at, u64::from(bytes), false) {
+            if self.hot.watched && !self.hot.is_recent(at, u64::from(bytes), false) {
+                self.observe(at, u64::from(bytes), false);
+            }
             // SAFETY: `quick` found the whole access in one page of plain memory.
             return Ok(unsafe {
                 match bytes {
@@ -78,6 +76,7 @@ impl Cpu {
                 }
             });
         }
+        self.check_alignment(at, bytes)?;
         let mut b = [0; 8];
         self.load_bytes(at, &mut b[..bytes as usize])?;
         Ok(u64::from_le_bytes(b))
@@ -89,6 +88,9 @@ impl Cpu {
     /// #PF, or #AC when alignment is checked; then nothing was written.
     pub fn store(&mut self, at: u64, bytes: u32, v: u64) -> Done {
         if let Some(host) = self.quick(at, u64::from(bytes), true) {
+            if self.hot.watched && !self.hot.is_recent(at, u64::from(bytes), true) {
+                self.observe(at, u64::from(bytes), true);
+            }
             // SAFETY: as in `load`; an entry for writing never leads to a page that holds code.
             unsafe {
                 match bytes {
@@ -100,7 +102,17 @@ impl Cpu {
             }
             return Ok(());
         }
+        self.check_alignment(at, bytes)?;
         self.store_bytes(at, &v.to_le_bytes()[..bytes as usize])
+    }
+
+    /// May `bytes` (1, 2, 4 or 8) be accessed at linear address `at`? Checked before paging is (as Bochs does); accesses of
+    /// more than eight bytes are not checked. Source: SDM vol. 3A, 6.15 (#AC); vol. 2A, table 2-21.
+    ///
+    /// # Errors
+    /// #AC(0).
+    pub(crate) fn check_alignment(&self, at: u64, bytes: u32) -> Done {
+        if at & u64::from(bytes - 1) != 0 && self.alignment_checked() { Err(Stop::AC) } else { Ok(()) }
     }
 
     /// Loads any number of bytes (vectors, state images).
@@ -247,7 +259,7 @@ impl Cpu {
         let first = from.len().min(4096 - (at & 0xfff) as usize);
         let here = self.place(at, Access::Write, who)?;
         if first == from.len() {
-            self.store_here(here, from);
+            self.store_here(here, at, from);
             return Ok(());
         }
         let mut done = first;
@@ -260,7 +272,7 @@ impl Cpu {
             let next = self.wrap(at.wrapping_add(done as u64));
             let bytes = (from.len() - done).min(4096 - (next & 0xfff) as usize);
             let here = self.place(next, Access::Write, who)?;
-            self.store_here(here, &from[done..done + bytes]);
+            self.store_here(here, next, &from[done..done + bytes]);
             done += bytes;
         }
         Ok(())
@@ -268,8 +280,9 @@ impl Cpu {
 
     fn load_here(&mut self, here: Place, at: u64, to: &mut [u8]) {
         match here {
-            Place::Host { host, .. } => {
+            Place::Host { host, page } => {
                 debug_assert!((at & 0xfff) as usize + to.len() <= 4096);
+                self.observe_host(at, page, to.len(), false);
                 // SAFETY: `place` found this byte in the mapping, and the run does not leave its page.
                 unsafe { std::ptr::copy_nonoverlapping(host, to.as_mut_ptr(), to.len()) };
             }
@@ -283,9 +296,10 @@ impl Cpu {
         }
     }
 
-    fn store_here(&mut self, here: Place, from: &[u8]) {
+    fn store_here(&mut self, here: Place, at: u64, from: &[u8]) {
         match here {
             Place::Host { host, page } => {
+                self.observe_host(at, page, from.len(), true);
                 // SAFETY: as in `load_here`.
                 unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), host, from.len()) };
                 if self.ram.watchers(page) != 0 {

@@ -240,6 +240,10 @@ pub struct Cpu {
     pub(crate) shadow: u8,
     /// The instruction just run takes no single-step trap (MOV SS, and those that clear TF on their way).
     pub(crate) no_step: bool,
+    /// The line that MONITOR or UMONITOR watches.
+    pub(crate) armed: Option<crate::wait::Armed>,
+    /// How MWAIT, UMWAIT or TPAUSE waits, while [`Activity::Halted`].
+    pub(crate) wait: Option<crate::wait::Wait>,
     /// An NMI waits.
     pub(crate) nmi_pending: bool,
     /// NMIs wait until the next IRET.
@@ -272,7 +276,7 @@ pub enum Activity {
     /// Executing instructions.
     #[default]
     Active,
-    /// In HLT or MWAIT: waits for an interrupt, NMI, INIT.
+    /// In HLT, MWAIT, UMWAIT or TPAUSE: waits for an interrupt, NMI, INIT, or what the latter wait for.
     Halted,
     /// After a triple fault: only INIT, NMI or reset end it.
     Shutdown,
@@ -322,6 +326,8 @@ impl Cpu {
             inhibit: 0,
             shadow: 0,
             no_step: false,
+            armed: None,
+            wait: None,
             nmi_pending: false,
             nmi_blocked: false,
             pending_debug: 0,

@@ -51,6 +51,78 @@ fn single_stepping_counts_the_instructions_stepped() {
     assert_eq!((cpu.regs[3], cpu.rip, cpu.regs[4]), (6, CODE + 24, 0x6ff0));
 }
 
+/// A 32-bit guest at [`CODE`] whose #DB handler keeps DR6 and the number of traps: at 9000h + 8 n, from EBP.
+fn traced(code_bytes: &[u8]) -> Box<Cpu> {
+    let cpu = protected();
+    code(&cpu, CODE, code_bytes);
+    // push eax; mov eax, dr6; mov [ebp], eax; mov eax, [esp + 4]; mov [ebp + 4], eax; add ebp, 8; mov eax, 0ffff0ff0h;
+    // mov dr6, eax; pop eax; iret
+    code(&cpu, 0x1_0001, &[0x50, 0x0f, 0x21, 0xf0, 0x89, 0x45, 0, 0x8b, 0x44, 0x24, 4, 0x89, 0x45, 4, 0x83, 0xc5, 8]);
+    code(&cpu, 0x1_0012, &[0xb8, 0xf0, 0x0f, 0xff, 0xff, 0x0f, 0x23, 0xf0, 0x58, 0xcf]);
+    let mut cpu = cpu;
+    cpu.regs[5] = 0x9000;
+    cpu
+}
+
+/// DR6 and EIP of each trap.
+fn traps(cpu: &Cpu) -> Vec<(u64, u64)> {
+    let n = (cpu.regs[5] - 0x9000) / 8;
+    (0..n).map(|k| (get(cpu, 0x9000 + 8 * k, 4), get(cpu, 0x9004 + 8 * k, 4))).collect()
+}
+
+const STEPPED: u64 = 0xffff_4ff0;
+/// pushf; and byte [esp + 1], ~1; popf; hlt
+const UNTRACE: [u8; 8] = [0x9c, 0x80, 0x64, 0x24, 1, 0xfe, 0x9d, 0xf4];
+
+#[test]
+fn single_stepping_traps_after_each_iteration_of_a_repeated_instruction() {
+    // mov ecx, 3; pushf; or byte [esp + 1], 1; popf; rep stosb; pushf; and byte [esp + 1], ~1; popf; hlt
+    let mut cpu = traced(&[0xb9, 3, 0, 0, 0, 0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d, 0xf3, 0xaa]);
+    code(&cpu, CODE + 14, &UNTRACE);
+    cpu.regs[7] = 0xa000;
+    until_halt(&mut cpu);
+    let stepped: Vec<u64> = traps(&cpu).iter().map(|&(dr6, at)| (at - CODE) * u64::from(dr6 == STEPPED)).collect();
+    assert_eq!(stepped, [12, 12, 14, 15, 20, 21]);
+    assert_eq!((cpu.regs[1], cpu.regs[7]), (0, 0xa003));
+}
+
+#[test]
+fn a_data_breakpoint_stops_a_repeated_instruction_after_the_iteration_that_meets_it() {
+    // mov ecx, 4; rep stosb; hlt
+    let mut cpu = traced(&[0xb9, 4, 0, 0, 0, 0xf3, 0xaa, 0xf4]);
+    cpu.regs[7] = 0xa000;
+    (cpu.dr[0], cpu.dr[7]) = (0xa001, 0x1_0402);
+    until_halt(&mut cpu);
+    assert_eq!(traps(&cpu), [(0xffff_0ff1, CODE + 5)]);
+    assert_eq!(cpu.regs[7], 0xa004);
+}
+
+#[test]
+fn with_btf_only_taken_branches_trap() {
+    // mov ecx, 1d9h; mov eax, 2; xor edx, edx; wrmsr; pushf; or byte [esp + 1], 1; popf; nop; xor eax, eax; jnz +1; jz +1; nop; nop; nop
+    #[rustfmt::skip] // an instruction a row
+    let mut cpu = traced(&[
+        0xb9, 0xd9, 1, 0, 0, 0xb8, 2, 0, 0, 0, 0x31, 0xd2, 0x0f, 0x30,
+        0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d,
+        0x31, 0xc0, 0x75, 1, 0x74, 1, 0x90, 0x90, 0x90,
+    ]);
+    code(&cpu, CODE + 30, &UNTRACE);
+    until_halt(&mut cpu);
+    assert_eq!(traps(&cpu)[..2], [(STEPPED, CODE + 28), (STEPPED, CODE + 29)], "BTF is clear after the trap");
+    assert_eq!(cpu.read_msr(0x1d9), Ok(0));
+}
+
+#[test]
+fn an_interrupt_between_iterations_pushes_rf() {
+    let mut cpu = protected();
+    cpu.set_flags(0x302);
+    code(&cpu, CODE, &[0xf3, 0xaa, 0xf4]);
+    code(&cpu, 0x1_0001, &[0xf4]);
+    (cpu.regs[1], cpu.regs[7]) = (2, 0xa000);
+    until_halt(&mut cpu);
+    assert_eq!(slots(&cpu, cpu.regs[4], 4, 3), [CODE, 8, 0x1_0302]);
+}
+
 #[test]
 fn a_triple_fault_ends_the_run() {
     let mut cpu = protected();
