@@ -27,7 +27,7 @@ impl Cpu {
         self.look_at_wait();
         let inhibit = std::mem::take(&mut self.inhibit);
         self.shadow = if self.activity == Activity::Active { inhibit } else { 0 };
-        if self.shadow & shadow::MOV_SS == 0 && (self.take_debug_traps() || self.take_nmi()) {
+        if self.shadow & shadow::MOV_SS == 0 && self.take_debug_traps() || self.shadow == 0 && self.take_nmi() {
             return true;
         }
         self.shadow == 0 && self.activity != Activity::Shutdown && self.take_interrupt()

@@ -148,8 +148,8 @@ impl Cpu {
         let (old, changed) = (self.cr4, self.cr4 ^ v);
         let pcide_set = changed & v & cr4::PCIDE != 0;
         let no_pcid = !self.long_mode() || self.cr3 & 0xfff != 0;
-        let left_alone = cr4::PAE | cr4::LA57;
-        if v & !cr4::ALL != 0 || self.long_mode() && changed & left_alone != 0 || pcide_set && no_pcid {
+        let wrong_levels = self.long_mode() && (v & cr4::PAE == 0 || changed & cr4::LA57 != 0);
+        if v & !cr4::ALL != 0 || wrong_levels || pcide_set && no_pcid {
             return Err(Stop::gp(0));
         }
         if !self.long_mode() && changed & (cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP) != 0 {

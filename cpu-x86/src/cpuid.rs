@@ -5,6 +5,7 @@
 //! and MWAIT only once IA32_MISC_ENABLE turns them on, for firmware left them off. Source: SDM vol. 2A, CPUID; the numbers of the real part from
 //! spec/pmu.md 1.2 and Bochs' `cpudb/intel/sapphire_rapids.cc`.
 
+use crate::door::MARK_LEAF;
 use crate::exec::evex;
 use crate::exec::platform::wait::ENABLE_MONITOR;
 use crate::paging::MAXPHYADDR;
@@ -74,6 +75,9 @@ const XD_DISABLE: u64 = 1 << 34;
 impl Cpu {
     /// EAX, EBX, ECX and EDX for `leaf` and `subleaf`. Leaves beyond the highest answer as the highest basic one.
     pub fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4] {
+        if leaf == MARK_LEAF {
+            self.with_doors(|doors, _| doors.marked(subleaf));
+        }
         let leaf = match leaf {
             0x8000_0000.. if leaf > MAX_EXTENDED => MAX_LEAF,
             MAX_LEAF..0x8000_0000 => MAX_LEAF,

@@ -1,7 +1,8 @@
 //! Interrupts and exceptions: from an event to the first instruction of its handler.
 //!
 //! [`Cpu::raise`] delivers what an instruction raised and never fails: it escalates to #DF and, at worst, shuts the
-//! processor down. `boundary` takes what waits at an instruction boundary. Everything is checked before anything is stored. Source: SDM vol. 3A, ch. 6 (and 6.14 for 64-bit mode), 20.2 and 20.3 (virtual-8086 mode); vol. 2,
+//! processor down. `boundary` takes what waits at an instruction boundary. Everything is
+//! checked before anything is stored. Source: SDM vol. 3A, ch. 6 (and 6.14 for 64-bit mode), 20.2 and 20.3 (virtual-8086 mode); vol. 2,
 //! INT n (the operation section, which has every error code).
 
 use crate::alu::flag;
@@ -343,6 +344,9 @@ impl Cpu {
         let event = Event { back: self.next_rip, ..Event::exception(e, 0) };
         let stepping = self.system_flags & flag::TF != 0;
         self.deliver(&event)?;
+        // Traps that MOV SS held back are reported by this same exception.
+        let held = std::mem::take(&mut self.pending_debug);
+        self.report_debug(held);
         self.note(&e);
         self.no_step = stepping;
         Ok(())

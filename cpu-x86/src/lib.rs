@@ -30,7 +30,7 @@ mod state;
 mod task;
 mod wait;
 
-pub use door::{Counts, Doors, Facts, NoDoors, Refused, Registers, Ring, Sampled};
+pub use door::{Counts, Doors, Facts, MARK_LEAF, NoDoors, Refused, Registers, Ring, Sampled};
 pub use engine::{Exit, Missing, Notes};
 pub use exec::Invalidate;
 pub use fault::{Done, Exception, Stop, vector};

@@ -62,19 +62,12 @@ impl Cpu {
     /// # Errors
     /// #PF, or #AC when alignment is checked.
     pub fn load(&mut self, at: u64, bytes: u32) -> Result<u64, Stop> {
-        if let Some(host) = self.quick(at, u64::from(bytes), false) {
+        if let Some(host) = self.quick(at, u64::from(bytes), false, self.who()) {
             if self.hot.watched && !self.hot.is_recent(at, u64::from(bytes), false) {
                 self.observe(at, u64::from(bytes), false);
             }
             // SAFETY: `quick` found the whole access in one page of plain memory.
-            return Ok(unsafe {
-                match bytes {
-                    1 => u64::from(*host),
-                    2 => u64::from(host.cast::<u16>().read_unaligned()),
-                    4 => u64::from(host.cast::<u32>().read_unaligned()),
-                    _ => host.cast::<u64>().read_unaligned(),
-                }
-            });
+            return Ok(unsafe { get(host, bytes) });
         }
         self.check_alignment(at, bytes)?;
         let mut b = [0; 8];
@@ -87,19 +80,12 @@ impl Cpu {
     /// # Errors
     /// #PF, or #AC when alignment is checked; then nothing was written.
     pub fn store(&mut self, at: u64, bytes: u32, v: u64) -> Done {
-        if let Some(host) = self.quick(at, u64::from(bytes), true) {
+        if let Some(host) = self.quick(at, u64::from(bytes), true, self.who()) {
             if self.hot.watched && !self.hot.is_recent(at, u64::from(bytes), true) {
                 self.observe(at, u64::from(bytes), true);
             }
             // SAFETY: as in `load`; an entry for writing never leads to a page that holds code.
-            unsafe {
-                match bytes {
-                    1 => *host = v as u8,
-                    2 => host.cast::<u16>().write_unaligned(v as u16),
-                    4 => host.cast::<u32>().write_unaligned(v as u32),
-                    _ => host.cast::<u64>().write_unaligned(v),
-                }
-            }
+            unsafe { put(host, bytes, v) };
             return Ok(());
         }
         self.check_alignment(at, bytes)?;
@@ -155,6 +141,12 @@ impl Cpu {
     /// # Errors
     /// #PF, with the U bit clear.
     pub fn load_system(&mut self, at: u64, bytes: u32) -> Result<u64, Stop> {
+        if !self.hot.watched
+            && let Some(host) = self.quick(at, u64::from(bytes), false, self.system())
+        {
+            // SAFETY: as in `load`.
+            return Ok(unsafe { get(host, bytes) });
+        }
         let mut b = [0; 8];
         self.load_as(at, &mut b[..bytes as usize], self.system())?;
         Ok(u64::from_le_bytes(b))
@@ -165,6 +157,13 @@ impl Cpu {
     /// # Errors
     /// #PF, with the U bit clear; then nothing was written.
     pub fn store_system(&mut self, at: u64, bytes: u32, v: u64) -> Done {
+        if !self.hot.watched
+            && let Some(host) = self.quick(at, u64::from(bytes), true, self.system())
+        {
+            // SAFETY: as in `store`.
+            unsafe { put(host, bytes, v) };
+            return Ok(());
+        }
         self.store_as(at, &v.to_le_bytes()[..bytes as usize], self.system())
     }
 
@@ -210,11 +209,11 @@ impl Cpu {
     /// Where `bytes` at linear address `at` are, if the TLB has them, all in one page, and nothing is to be checked. Also
     /// in a context that holds nothing while data accesses are checked.
     #[inline]
-    fn quick(&self, at: u64, bytes: u64, write: bool) -> Option<*mut u8> {
+    fn quick(&self, at: u64, bytes: u64, write: bool, who: Who) -> Option<*mut u8> {
         if self.alignment_checked() {
             return None;
         }
-        let e = &self.contexts[self.context_of(self.who())].entries[tlb::index(at)];
+        let e = &self.contexts[self.context_of(who)].entries[tlb::index(at)];
         let tag = if write { e.write } else { e.read };
         (at.wrapping_sub(tag) <= 4096 - bytes).then(|| at.wrapping_add(e.addend) as *mut u8)
     }
@@ -379,6 +378,40 @@ impl Cpu {
             });
         }
         Ok(Place::Host { host, page: offset >> 12 })
+    }
+}
+
+/// Reads `bytes` (1, 2, 4 or 8) at `host`.
+///
+/// # Safety
+/// They are within guest memory.
+#[inline]
+unsafe fn get(host: *const u8, bytes: u32) -> u64 {
+    // SAFETY: the contract.
+    unsafe {
+        match bytes {
+            1 => u64::from(*host),
+            2 => u64::from(host.cast::<u16>().read_unaligned()),
+            4 => u64::from(host.cast::<u32>().read_unaligned()),
+            _ => host.cast::<u64>().read_unaligned(),
+        }
+    }
+}
+
+/// Writes the low `bytes` (1, 2, 4 or 8) of `v` at `host`.
+///
+/// # Safety
+/// They are within guest memory.
+#[inline]
+unsafe fn put(host: *mut u8, bytes: u32, v: u64) {
+    // SAFETY: the contract.
+    unsafe {
+        match bytes {
+            1 => *host = v as u8,
+            2 => host.cast::<u16>().write_unaligned(v as u16),
+            4 => host.cast::<u32>().write_unaligned(v as u32),
+            _ => host.cast::<u64>().write_unaligned(v),
+        }
     }
 }
 

@@ -364,17 +364,30 @@ fn set_fixed_mtrr(c: &mut Cpu, msr: u32, v: u64) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Banks report no errors: all but the control register read zero.
+/// Banks report no errors of their own; address and miscellaneous registers keep what software stores.
 fn machine_check(c: &mut Cpu, msr: u32) -> Result<u64, Refused> {
-    Ok(if msr & 3 == 0 { c.msr.mc_ctl[(msr >> 2 & 3) as usize] } else { 0 })
+    let bank = (msr >> 2 & 3) as usize;
+    Ok(match msr & 3 {
+        0 => c.msr.mc_ctl[bank],
+        1 => 0,
+        2 => c.msr.mc_addr[bank],
+        _ => c.msr.mc_misc[bank],
+    })
 }
 
-/// Status, address and miscellaneous registers take only zero.
+/// A control register takes all zeros or all ones (but for bits 0 and 10, which systems clear for old chipsets), a status
+/// register zero.
+///
+/// Differs: the SDM has address and miscellaneous registers refuse ones; hypervisors, and the tests for them, store them.
 fn set_machine_check(c: &mut Cpu, msr: u32, v: u64) -> Result<(), Refused> {
-    if msr & 3 != 0 {
-        return only(v, 0);
+    let bank = (msr >> 2 & 3) as usize;
+    match msr & 3 {
+        0 if v != 0 && v | 0x401 != u64::MAX => return Err(Refused),
+        0 => c.msr.mc_ctl[bank] = v,
+        1 => return only(v, 0),
+        2 => c.msr.mc_addr[bank] = v,
+        _ => c.msr.mc_misc[bank] = v,
     }
-    c.msr.mc_ctl[(msr >> 2 & 3) as usize] = v;
     Ok(())
 }
 

@@ -196,7 +196,7 @@ impl Cpu {
         }
         let wide = self.cr4 & cr4::PAE != 0;
         let (mut table, mut shift) = if self.long_mode() {
-            (self.cr3 & entry::ADDRESS, 39)
+            (self.cr3 & entry::ADDRESS, if self.la57() { 48 } else { 39 })
         } else if wide {
             (self.pdpte[(at >> 30) as usize & 3] & entry::ADDRESS, 21)
         } else {

@@ -4,9 +4,9 @@ use crate::fault::{Done, Stop};
 use crate::paging::canonical_in;
 use crate::state::{Cpu, Seg, Segment};
 
-/// The most that one delivery pushes: GS, FS, DS, ES, SS, ESP, EFLAGS, CS, EIP, error code; a call gate copies up to 31
-/// parameters besides its four.
-const MOST: usize = 36;
+/// What most deliveries push at most: SS, ESP, EFLAGS, CS, EIP, error code. From virtual-8086 mode four segments more; a
+/// call gate copies up to 31 parameters.
+const FEW: usize = 8;
 
 /// The pushes and pops of one instruction or delivery.
 pub(crate) struct Stack {
@@ -20,8 +20,10 @@ pub(crate) struct Stack {
     fault: Stop,
     /// CR4.LA57: how many bits a canonical address has.
     la57: bool,
-    writes: [(u64, u64); MOST],
+    writes: [(u64, u64); FEW],
     count: usize,
+    /// All of them, once they are more than a few.
+    many: Vec<(u64, u64)>,
     bytes: u32,
 }
 
@@ -33,7 +35,18 @@ impl Stack {
 
     /// Another stack: `mask` is all ones for a 64-bit one.
     pub fn new(cpu: &Cpu, ss: Segment, pointer: u64, mask: u64, cpl: u8, fault: Stop) -> Stack {
-        Stack { ss, mask, pointer, cpl, fault, la57: cpu.la57(), writes: [(0, 0); MOST], count: 0, bytes: 0 }
+        Stack {
+            ss,
+            mask,
+            pointer,
+            cpl,
+            fault,
+            la57: cpu.la57(),
+            writes: [(0, 0); FEW],
+            count: 0,
+            many: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// The stack at `pointer` in segment `ss` outside 64-bit mode.
@@ -88,6 +101,11 @@ impl Stack {
         if let Some(slot) = self.writes.get_mut(self.count) {
             *slot = (at, v);
             self.count += 1;
+        } else {
+            if self.many.is_empty() {
+                self.many.extend(self.writes);
+            }
+            self.many.push((at, v));
         }
         Ok(())
     }
@@ -112,14 +130,14 @@ impl Stack {
     }
 
     fn store(&self, cpu: &mut Cpu) -> Done {
-        let writes = &self.writes[..self.count];
+        let writes = if self.many.is_empty() { &self.writes[..self.count] } else { &self.many };
         for &(at, _) in writes {
             cpu.check_alignment(at, self.bytes)?;
         }
         let bytes = self.bytes as usize;
         let joined = writes.windows(2).all(|w| w[0].0.wrapping_sub(w[1].0) == bytes as u64);
-        if let (true, Some(&(lowest, _))) = (joined, writes.last()) {
-            let mut image = [0; 8 * MOST];
+        if let (true, true, Some(&(lowest, _))) = (joined, writes.len() <= FEW, writes.last()) {
+            let mut image = [0; 8 * FEW];
             for (to, (_, v)) in image.chunks_exact_mut(bytes).zip(writes.iter().rev()) {
                 to.copy_from_slice(&v.to_le_bytes()[..bytes]);
             }

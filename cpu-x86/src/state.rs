@@ -128,6 +128,8 @@ pub struct Msrs {
     pub mtrr_mask: [u64; 10],
     pub mcg_status: u64,
     pub mc_ctl: [u64; 4],
+    pub mc_addr: [u64; 4],
+    pub mc_misc: [u64; 4],
     pub feature_control: u64,
     pub bios_sign_id: u64,
     pub misc_features: u64,
@@ -159,7 +161,7 @@ pub mod cell {
 
 /// Bits of [`Cpu::inhibit`] and [`Cpu::shadow`]. Source: SDM vol. 3A, 6.8.3; vol. 3C, table 25-3.
 pub(crate) mod shadow {
-    /// Blocking by STI: of maskable interrupts.
+    /// Blocking by STI: of maskable interrupts, and of NMI as Intel's processors do.
     pub const STI: u8 = 1;
     /// Blocking by MOV SS: of interrupts, NMI and debug traps.
     pub const MOV_SS: u8 = 2;

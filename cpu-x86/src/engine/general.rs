@@ -6,7 +6,7 @@ use super::translate::{self, is_branch, is_conditional};
 use crate::alu::flag;
 use crate::exec;
 use crate::fault::{Done, Stop};
-use crate::state::{Cpu, cell};
+use crate::state::{Cpu, Seg, cell};
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ const REPETITION_CYCLES: u64 = 1 << 15;
 impl Cpu {
     /// Runs the one instruction at `rip` the general way.
     pub(super) fn general(&mut self) -> Result<(), Box<Missing>> {
-        let i = match self.fetch_instruction() {
+        let i = match self.fetch_within_code() {
             Ok(i) => i,
             Err(stop) => return self.stopped(stop),
         };
@@ -46,6 +46,17 @@ impl Cpu {
                 self.stopped(stop)
             }
         }
+    }
+
+    /// The instruction at `rip`, all of it within the limit of CS.
+    fn fetch_within_code(&mut self) -> Result<Instruction, Stop> {
+        let limit = u64::from(self.segment(Seg::Cs).limit);
+        if !self.is_64bit() && self.rip > limit {
+            return Err(Stop::gp(0));
+        }
+        let i = self.fetch_instruction()?;
+        let end = self.rip.wrapping_add(i.len() as u64);
+        if self.is_64bit() || end <= limit + 1 { Ok(i) } else { Err(Stop::gp(0)) }
     }
 
     pub(super) fn fetch_instruction(&mut self) -> Result<Instruction, Stop> {

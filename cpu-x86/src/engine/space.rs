@@ -24,6 +24,17 @@ pub(crate) enum Paging {
     Control,
 }
 
+/// Generations below 2^15, and what [`key_of`] makes of them: two canonical 48-bit addresses never differ by the keys of
+/// two generations.
+const LAST_GENERATION: u16 = 0x7fff;
+
+/// What linear addresses are mixed with under `generation`: itself in bits 63:48, and a hash in 47:12, so that no address
+/// of 57 bits, nor one that is not canonical, is taken for another by its bits above 47 alone.
+fn key_of(generation: u16) -> u64 {
+    let hash = u64::from(generation).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 28;
+    u64::from(generation) << 48 | hash << 12
+}
+
 /// What came of filling the TLB.
 pub(super) enum Refill {
     /// The access will hit.
@@ -106,7 +117,7 @@ impl Spaces {
 
 impl Cpu {
     fn new_generation(&mut self) -> u16 {
-        if self.spaces.last_generation == u16::MAX {
+        if self.spaces.last_generation == LAST_GENERATION {
             // Every link and cached jump of the numbers to come must be gone.
             self.forget_all_code();
             self.spaces.last_generation = 0;
@@ -253,7 +264,7 @@ impl Cpu {
             let generation = self.new_generation();
             *self.code() = Code { mode, ..Code::new(generation) };
         }
-        self.hot.generation = u64::from(self.code().generation) << 48;
+        self.hot.generation = key_of(self.code().generation);
         self.hot.tlb = if self.checking_data() {
             self.nothing.entries.as_ptr()
         } else {

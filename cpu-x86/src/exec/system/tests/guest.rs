@@ -113,6 +113,78 @@ fn with_btf_only_taken_branches_trap() {
 }
 
 #[test]
+fn what_mov_ss_holds_back_comes_with_the_exception_of_icebp() {
+    // mov ss, [9800h]; int1; pushf; and byte [esp + 1], ~1; popf; hlt
+    let mut cpu = traced(&[0x8e, 0x15, 0, 0x98, 0, 0, 0xf1]);
+    code(&cpu, CODE + 7, &UNTRACE);
+    put(&cpu, 0x9800, 2, u64::from(DATA0));
+    (cpu.dr[1], cpu.dr[7]) = (0x9800, 0x0070_0408);
+    until_halt(&mut cpu);
+    assert_eq!(traps(&cpu), [(0xffff_0ff2, CODE + 7)]);
+}
+
+#[test]
+fn what_mov_ss_holds_back_comes_in_the_handler_of_a_software_interrupt() {
+    // mov ss, [9800h]; int 40h; hlt
+    let mut cpu = traced(&[0x8e, 0x15, 0, 0x98, 0, 0, 0xcd, 0x40, 0xf4]);
+    code(&cpu, 0x1_0040, &[0xcf]);
+    put(&cpu, 0x9800, 2, u64::from(DATA0));
+    (cpu.dr[1], cpu.dr[7]) = (0x9800, 0x0070_0408);
+    until_halt(&mut cpu);
+    assert_eq!(traps(&cpu), [(0xffff_0ff2, 0x1_0040)]);
+}
+
+#[test]
+fn an_nmi_waits_for_the_instruction_after_sti() {
+    let mut cpu = protected();
+    // sti; hlt; the NMI handler halts
+    code(&cpu, CODE, &[0xfb, 0x90, 0x90, 0xf4]);
+    code(&cpu, 0x1_0002, &[0xf4]);
+    cpu.raise_nmi();
+    cpu.inhibit = crate::state::shadow::STI;
+    until_halt(&mut cpu);
+    assert_eq!(get(&cpu, cpu.regs[4], 4), CODE + 2, "after STI and the instruction behind it");
+}
+
+#[test]
+fn fetching_beyond_the_limit_of_cs_is_a_general_protection_fault() {
+    for (limit, at) in [(0xffff, 0xfffe), (0x8003, 0x8002), (0x8002, 0x8002)] {
+        let mut cpu = real();
+        cpu.set_segment(Seg::Cs, Segment { limit, ..*cpu.segment(Seg::Cs) });
+        // Two NOPs, then one that crosses the limit, or lies beyond it.
+        code(&cpu, at - 2, &[0x90, 0x90, 0xb8, 0, 0, 0x90]);
+        code(&cpu, 0x1000 + 13 * 16, &[0xf4]);
+        cpu.rip = at - 2;
+        until_halt(&mut cpu);
+        assert_eq!((get(&cpu, cpu.regs[4], 2), cpu.regs[0]), (at, 0), "{limit:#x}");
+    }
+    let mut cpu = real();
+    code(&cpu, 0xffff, &[0x90, 0x90]);
+    code(&cpu, 0x1000 + 13 * 16, &[0xf4]);
+    cpu.rip = 0xffff;
+    until_halt(&mut cpu);
+    assert_eq!(get(&cpu, cpu.regs[4], 4), 0, "IP 10000h, pushed as 0000h");
+}
+
+#[test]
+fn a_transfer_to_an_address_that_is_not_canonical_faults_where_it_stands() {
+    // jmp rax; call rax; ret; ret 8; jmp [rbx]; call [rbx]
+    for c in [&[0xff, 0xe0][..], &[0xff, 0xd0], &[0xc3], &[0xc2, 8, 0], &[0xff, 0x23], &[0xff, 0x13]] {
+        let mut cpu = long();
+        code(&cpu, CODE, &[0x90, 0x90]);
+        code(&cpu, CODE + 2, c);
+        code(&cpu, 0x1_000d, &[0xf4]);
+        (cpu.regs[0], cpu.regs[3], cpu.regs[4]) = (1 << 47, 0x9000, 0x6000);
+        put(&cpu, 0x9000, 8, 1 << 47);
+        put(&cpu, 0x6000, 8, 1 << 47);
+        until_halt(&mut cpu);
+        assert_eq!(slots(&cpu, cpu.regs[4], 8, 2), [0, CODE + 2], "{c:02x?}");
+        assert_eq!(get(&cpu, cpu.regs[4] + 32, 8), 0x6000, "{c:02x?}");
+        assert_eq!(cpu.counts().kernel.instructions, 3, "{c:02x?}: NOP, NOP, HLT");
+    }
+}
+
+#[test]
 fn an_interrupt_between_iterations_pushes_rf() {
     let mut cpu = protected();
     cpu.set_flags(0x302);
