@@ -109,6 +109,7 @@ fn write(args: &Args, event: &Event, machine: &Machine, sampler: &Sampler) -> Re
         period: args.period,
         exclude_user: !event.user,
         exclude_kernel: !event.kernel,
+        chains: args.chains,
     };
     let about = perf_data::Machine {
         host: "unhalted".to_owned(),

@@ -191,7 +191,11 @@ impl Meter {
         let last = self.all(end);
         let reached = self.cuts.iter().map(Vec::len).max().unwrap_or(0).max(1);
         for (cuts, last) in self.cuts.iter_mut().zip(&last) {
-            cuts.resize(reached, last.clone());
+            // A processor that was halted passed these points and did nothing since.
+            for k in cuts.len()..reached {
+                let point = if self.windows.unit == Unit::Ticks { self.windows.point(k) } else { None };
+                cuts.push(Cut { tick: point.unwrap_or(last.tick).min(last.tick), ..last.clone() });
+            }
             cuts.push(last.clone());
         }
         let whole = if self.windows.from == 0 { Kind::Run } else { Kind::Window };

@@ -128,8 +128,8 @@ impl Sampler {
         if user {
             self.tell_maps(&task, registers.ip, &space, (time_ns, processor));
         }
-        let callers = if self.chains { self.callers(cpu, registers.general[5], user, &space) } else { Vec::new() };
-        let frames = std::iter::once(registers.ip).chain(callers.iter().copied()).collect();
+        let callers = self.chains.then(|| self.callers(cpu, registers.general[5], user, &space));
+        let frames = std::iter::once(registers.ip).chain(callers.iter().flatten().copied()).collect();
         *self.stacks.entry(Stack { comm: task.comm, pid: task.pid, user, frames }).or_default() += periods;
         let period = self.period.saturating_mul(periods);
         self.records.sample(&Sample { ip: registers.ip, user, who, time_ns, processor, period, callers });
@@ -192,8 +192,8 @@ impl Sampler {
         if !stack.user {
             return symbol(&self.symbols, ip).map_or(format!("{ip:#x}"), |s| format!("{}_[k]", s.name));
         }
-        let maps = self.maps.iter().filter(|((pid, _), _)| *pid == stack.pid).flat_map(|(_, maps)| maps);
-        let place = maps.filter(|m| ip.wrapping_sub(m.begin) < m.bytes).last();
+        let mut maps = self.maps.iter().filter(|((pid, _), _)| *pid == stack.pid).flat_map(|(_, maps)| maps);
+        let place = maps.rfind(|m| ip.wrapping_sub(m.begin) < m.bytes);
         place.map_or(format!("{ip:#x}"), |m| format!("{}+{:#x}", m.path, ip - m.begin + m.offset))
     }
 
