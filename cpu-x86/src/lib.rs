@@ -28,6 +28,7 @@ mod segment;
 mod stack;
 mod state;
 mod task;
+mod wait;
 
 pub use door::{Counts, Doors, Facts, MARK_LEAF, NoDoors, Refused, Registers, Ring, Sampled};
 pub use engine::{Exit, Missing, Notes};

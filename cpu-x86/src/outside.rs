@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the doors of a run are a raw pointer for its length")]
 
 use crate::door::{Counts, Doors, NoDoors};
+use crate::monitor::Monitor;
 use crate::state::Cpu;
 use emu_core::Gpa;
 
@@ -35,6 +36,16 @@ impl Cpu {
         let doors = self.doors.expect("within a run");
         // SAFETY: as in `with_doors`; the doors are not part of the processor.
         unsafe { (*doors).pmu_settle(now, self) }
+    }
+
+    /// Calls `f` with the monitor of the run, if there is one.
+    pub(crate) fn with_monitor(&mut self, f: impl FnOnce(&mut dyn Monitor, &mut Cpu)) {
+        if let Some(doors) = self.doors {
+            // SAFETY: as in `with_doors`; the monitor is part of the doors, not of the processor.
+            if let Some(monitor) = unsafe { (*doors).monitor() } {
+                f(monitor, self);
+            }
+        }
     }
 
     /// Reads a port.

@@ -41,7 +41,7 @@ pub const fn guests() -> &'static [Guest] {
     &GUESTS
 }
 
-static GUESTS: [Guest; 5] = [
+static GUESTS: [Guest; 8] = [
     Guest {
         name: "firmware",
         title: "fw_cfg: memory and processors",
@@ -66,5 +66,20 @@ static GUESTS: [Guest; 5] = [
         name: "debug",
         title: "debug exceptions with exact DR6 and RIP",
         image: include_bytes!("../images/flat/debug.elf"),
+    },
+    Guest {
+        name: "msr",
+        title: "MSRs: what they keep and what they refuse",
+        image: include_bytes!("../images/flat/msr.elf"),
+    },
+    Guest {
+        name: "paging",
+        title: "protection keys, five levels, canonical addresses",
+        image: include_bytes!("../images/flat/paging.elf"),
+    },
+    Guest {
+        name: "timer",
+        title: "the local APIC's timer in its modes; NMIs",
+        image: include_bytes!("../images/flat/timer.elf"),
     },
 ];

@@ -25,4 +25,4 @@ pub use run::{End, Limits};
 pub use watch::{Glance, MARK_PORT, Unwatched, Watch};
 
 /// The performance monitoring unit of one processor.
-pub type Pmu = pmu_model::Unit;
+pub type Pmu = pmu_model::Pmu;

@@ -5,7 +5,7 @@ use super::board::Board;
 use super::clock::time;
 use super::watch::{MARK_PORT, Watch};
 use cpu_x86::lapic::Message;
-use cpu_x86::{Counts, Doors, Refused, Ring, Sampled};
+use cpu_x86::{Counts, Doors, Monitor, Refused, Ring, Sampled};
 use emu_core::{Gpa, Space};
 
 /// The doors of processor `apic_id`.
@@ -62,9 +62,12 @@ impl Doors for Seat<'_> {
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
         self.pmu.deadline(now, ring).min(self.watch.deadline(self.apic_id as usize, now, ring))
     }
-    fn pmu_settle(&mut self, now: &Counts, _processor: &mut dyn Sampled) -> bool {
+    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
         self.due = self.watch.is_due(self.apic_id as usize, now);
-        self.pmu.settle(now)
+        self.pmu.settle(now, processor)
+    }
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        self.pmu.monitor()
     }
     fn marked(&mut self, value: u32) {
         self.watch.mark(self.apic_id as usize, value);

@@ -5,9 +5,9 @@
 //! syntax: `tools/perf/Documentation/perf-list.txt`.
 
 use crate::pc::Glance;
-use cpu_x86::{Counts, Ring};
-use pmu_model::catalog::{self, FIXED};
-use pmu_model::{Fact, Selection, Validity};
+use cpu_x86::Ring;
+use pmu_model::catalog::{self, Extra, When};
+use pmu_model::{Formula, Now, Validity};
 
 /// Where counts come from: never multiplexed, so any number of events at once.
 pub trait Source {
@@ -19,7 +19,7 @@ pub trait Source {
 
 impl Source for Glance<'_> {
     fn value(&self, event: &Event, ring: Ring, processor: usize) -> u64 {
-        event.count(&self.cpus[processor].counts(), ring)
+        event.count((&self.cpus[processor].counts()).into(), ring)
     }
     fn processors(&self) -> usize {
         self.cpus.len()
@@ -81,13 +81,13 @@ pub struct Event {
     pub kernel: bool,
     /// What the count is worth.
     pub validity: Validity,
-    fact: Option<Fact>,
+    formula: Option<Formula>,
 }
 
 impl Event {
     /// How often it has happened in `ring`; 0 where the ring is filtered out.
-    pub fn count(&self, now: &Counts, ring: Ring) -> u64 {
-        self.selection(ring).map_or(0, |s| s.count(now))
+    pub fn count(&self, now: Now<'_>, ring: Ring) -> u64 {
+        self.formula.filter(|_| self.counts_in(ring)).map_or(0, |f| f.count(now, ring))
     }
 
     /// Is it counted in `ring`?
@@ -98,33 +98,35 @@ impl Event {
         }
     }
 
-    /// The most that one instruction can add.
+    /// The most that one instruction adds, as a rule.
     pub fn most_per_instruction(&self) -> u64 {
-        self.fact.map_or(1, Fact::most_per_cycle)
+        self.formula.map_or(1, |f| f.most().times.max(1))
     }
 
     /// Does it count anything?
     pub fn is_modelled(&self) -> bool {
-        self.fact.is_some()
+        self.formula.is_some()
     }
 
-    fn selection(&self, ring: Ring) -> Option<Selection> {
-        let Encoding { cmask, inv, .. } = self.encoding;
-        let (os, usr) = (ring == Ring::Kernel, ring == Ring::User);
-        self.fact.filter(|_| self.counts_in(ring)).map(|fact| Selection { fact, os, usr, cmask, inv })
+    /// Does it take the model of the core to count it?
+    pub fn is_observed(&self) -> bool {
+        self.formula.is_some_and(|f| f.is_observed())
     }
 
+    /// What a general counter would count.
     fn new(label: &str, encoding: Encoding) -> Event {
-        let known = catalog::find(encoding.event, encoding.umask);
-        // Edges are not modelled; a counter mask counts cycles, which are.
-        let fact = known.and_then(|e| e.fact).filter(|_| !encoding.edge);
-        let validity = match (known, fact) {
-            (Some(_), Some(_)) if encoding.cmask != 0 => Validity::Modelled,
-            (Some(e), Some(_)) => e.validity(),
-            _ => Validity::NotModelled,
-        };
-        let name = known.filter(|_| encoding.cmask == 0 && !encoding.inv && !encoding.edge).map(|e| e.name);
-        Event { label: label.to_owned(), name, encoding, user: true, kernel: true, validity, fact }
+        let programmed = catalog::programmed(encoding.bits(), &Extra::default());
+        let name = programmed.event.filter(|e| e.when == When::of(encoding.bits())).map(|e| e.name);
+        let (validity, formula) = (programmed.validity, programmed.formula);
+        Event { label: label.to_owned(), name, encoding, user: true, kernel: true, validity, formula }
+    }
+
+    /// An event of the catalog.
+    fn of(label: &str, e: &'static catalog::Event) -> Event {
+        let When { cmask, inv, edge } = e.when;
+        let encoding = Encoding { event: e.event, umask: e.umask, cmask, inv, edge };
+        let (name, validity, formula) = (Some(e.name), e.validity, e.formula);
+        Event { label: label.to_owned(), name, encoding, user: true, kernel: true, validity, formula }
     }
 }
 
@@ -161,9 +163,6 @@ pub const PERF_NAMES: &[(&str, u8, u8)] = &[
     ("dTLB-store-misses",     0x13, 0x0e),
     ("iTLB-load-misses",      0x11, 0x0e),
 ];
-
-/// Events of fixed counters, whose own encodings no general counter takes: the general encoding of the same count.
-const FIXED_ENCODINGS: [(u8, u8); 4] = [(0xc0, 0), (0x3c, 0), (0x3c, 1), (0xa4, 1)];
 
 /// What is wrong with a list of events.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -237,12 +236,13 @@ fn parse_one(text: &str) -> Result<Event, EventError> {
         return modified(event, modifiers.trim_start_matches(':'));
     }
     let (name, modifiers) = text.split_once(':').unwrap_or((text, ""));
-    let encoding = match raw(name) {
+    let event = match raw(name) {
         Some(bits) => Encoding::from_bits(bits)
+            .map(|encoding| Event::new(text, encoding))
             .ok_or_else(|| bad(text, "only event, umask, edge, inv and cmask select an event (PERFEVTSEL bits)"))?,
-        None => named(name).ok_or_else(|| EventError::Unknown { name: name.to_owned(), near: near(name) })?,
+        None => named(text, name).ok_or_else(|| EventError::Unknown { name: name.to_owned(), near: near(name) })?,
     };
-    modified(Event::new(text, encoding), modifiers)
+    modified(event, modifiers)
 }
 
 fn bad(text: &str, why: &str) -> EventError {
@@ -255,14 +255,11 @@ fn raw(name: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// By Intel's name or perf's, in any case.
-fn named(name: &str) -> Option<Encoding> {
-    let same = |other: &str| other.eq_ignore_ascii_case(name);
-    let perf = PERF_NAMES.iter().find(|(n, ..)| same(n)).map(|(_, event, umask)| (*event, *umask));
-    let intel = || catalog::EVENTS.iter().find(|e| same(e.name)).map(|e| (e.event, e.umask));
-    let fixed = || FIXED.iter().zip(FIXED_ENCODINGS).find(|((n, _), _)| same(n)).map(|(_, code)| code);
-    let (event, umask) = perf.or_else(intel).or_else(fixed)?;
-    Some(Encoding { event, umask, ..Encoding::default() })
+/// By Intel's name or perf's, in any case; `text` is its label.
+fn named(text: &str, name: &str) -> Option<Event> {
+    let perf = PERF_NAMES.iter().find(|(n, ..)| n.eq_ignore_ascii_case(name));
+    let perf = perf.map(|&(_, event, umask)| Event::new(text, Encoding { event, umask, ..Encoding::default() }));
+    perf.or_else(|| catalog::named(name).map(|e| Event::of(text, e)))
 }
 
 /// Names that share a word with `name`, for the message.
@@ -280,7 +277,7 @@ fn near(name: &str) -> Vec<String> {
 
 /// The terms between the slashes of `cpu/…/`.
 fn terms_of(text: &str, terms: &str) -> Result<Event, EventError> {
-    let mut code = Encoding::default();
+    let (mut code, mut by_name) = (Encoding::default(), None);
     for term in terms.split(',').map(str::trim).filter(|t| !t.is_empty()) {
         let (key, value) = term.split_once('=').unwrap_or((term, "1"));
         let number = match value.strip_prefix("0x") {
@@ -297,12 +294,13 @@ fn terms_of(text: &str, terms: &str) -> Result<Event, EventError> {
             "edge" => code.edge = flag()?,
             "name" => {}
             name => {
-                let known = named(name).filter(|_| value == "1");
-                code = known.ok_or_else(|| bad(text, &format!("{key}: event, umask, cmask, inv, edge, name")))?;
+                let known = named(text, name).filter(|_| value == "1");
+                by_name =
+                    Some(known.ok_or_else(|| bad(text, &format!("{key}: event, umask, cmask, inv, edge, name")))?);
             }
         }
     }
-    Ok(Event::new(text, code))
+    Ok(by_name.unwrap_or_else(|| Event::new(text, code)))
 }
 
 fn modified(mut event: Event, modifiers: &str) -> Result<Event, EventError> {
@@ -324,7 +322,7 @@ fn modified(mut event: Event, modifiers: &str) -> Result<Event, EventError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cpu_x86::Facts;
+    use cpu_x86::{Counts, Facts};
     use proptest::prelude::*;
 
     fn one(text: &str) -> Event {
@@ -372,14 +370,17 @@ mod tests {
     fn an_edge_is_not_modelled_and_counts_nothing() {
         let e = one("cpu/event=0xc0,cmask=1,edge/");
         let now = Counts { user: Facts { instructions: 9, ..Facts::default() }, cycles: 9, ..Counts::default() };
-        assert_eq!((e.validity, e.count(&now, Ring::User), e.is_modelled()), (Validity::NotModelled, 0, false));
+        assert_eq!(
+            (e.validity, e.count((&now).into(), Ring::User), e.is_modelled()),
+            (Validity::NotModelled, 0, false)
+        );
     }
 
     #[test]
     fn a_ring_that_is_filtered_out_counts_nothing() {
         let facts = |n| Facts { instructions: n, branches: n / 2, conditional: n / 4 };
         let now = Counts { user: facts(100), kernel: facts(40), cycles: 140, clock: 200 };
-        let both = |e: &Event| (e.count(&now, Ring::User), e.count(&now, Ring::Kernel));
+        let both = |e: &Event| (e.count((&now).into(), Ring::User), e.count((&now).into(), Ring::Kernel));
         assert_eq!(both(&one("instructions")), (100, 40));
         assert_eq!(both(&one("branches:u")), (50, 0));
         assert_eq!(both(&one("slots:k")), (0, 240));

@@ -86,7 +86,7 @@ impl Sampler {
     }
 
     fn value(&self, now: &Counts) -> u64 {
-        self.event.count(now, Ring::User).wrapping_add(self.event.count(now, Ring::Kernel))
+        self.event.count(now.into(), Ring::User).wrapping_add(self.event.count(now.into(), Ring::Kernel))
     }
 
     /// Looks for the kernel's symbols, then for its structures.
