@@ -122,6 +122,24 @@ fn a_window_counts_from_one_point_to_the_other_and_ends_the_run_in_order() {
 }
 
 #[test]
+fn events_of_the_core_model_are_counted_too_and_change_no_exact_count() {
+    let bench = bench();
+    let plain = json(bench.path(), "lesson count -e instructions,branches");
+    let line =
+        "lesson count -e instructions,branches,MEM_INST_RETIRED.ALL_STORES,BR_INST_RETIRED.COND_TAKEN,branch-misses";
+    let observed = json(bench.path(), line);
+    for event in ["instructions", "branches"] {
+        assert_eq!(counts(&plain, event), counts(&observed, event));
+    }
+    let of = |event| counts(&observed, event)[0].1.unwrap();
+    // The counted loop alone takes its branch 999 times; nothing is taken that is no branch.
+    let (taken, missed) = (of("BR_INST_RETIRED.COND_TAKEN"), of("branch-misses"));
+    assert!((999..of("branches")).contains(&taken), "{taken}");
+    assert!((1..of("branches")).contains(&missed), "{missed}");
+    assert!(of("MEM_INST_RETIRED.ALL_STORES") > 0);
+}
+
+#[test]
 fn watching_changes_no_count() {
     let bench = bench();
     let plain = json(bench.path(), "lesson overflow -e instructions,cycles,branches");
@@ -137,7 +155,7 @@ fn the_json_follows_its_schema_and_what_does_not_is_refused() {
     assert_eq!(code, 0);
     let schema: Value = serde_json::from_str(&text).unwrap();
     for line in [
-        "lesson rings -e instructions:u,cache-misses,cpu/event=0xc4,cmask=1/",
+        "lesson rings -e instructions:u,XQ.FULL_CYCLES,cpu/event=0xc4,cmask=1/",
         "--rom marked --roi",
         "--rom spin --limit 3us -I 1us --smp 2",
     ] {
@@ -157,14 +175,14 @@ fn the_json_follows_its_schema_and_what_does_not_is_refused() {
 #[test]
 fn every_row_of_every_form_says_what_it_is_worth() {
     let bench = bench();
-    let line = "stat lesson count -e instructions,cycles,cache-misses,r11c4:k --no-console -o -";
+    let line = "stat lesson count -e instructions,cycles,XQ.FULL_CYCLES,r11c4:k --no-console -o -";
     for form in ["", "--md", "--csv", "--md --per-vcpu"] {
         let (_, out, err) = run(bench.path(), &format!("{line} {form}"));
-        for (event, worth) in [("instructions", "exact"), ("cycles", "modelled"), ("cache-misses", "not modelled")] {
+        for (event, worth) in [("instructions", "exact"), ("cycles", "modelled"), ("XQ.FULL_CYCLES", "not modelled")] {
             let row = out.lines().find(|l| l.contains(event) && !l.contains(" a cycle") || l.contains(event)).unwrap();
             assert!(row.contains(worth), "{form}: {row}");
         }
-        assert!(err.contains("not modelled, so not counted: cache-misses"), "{err}");
+        assert!(err.contains("not modelled, so not counted: XQ.FULL_CYCLES"), "{err}");
     }
     let (_, csv, _) = run(bench.path(), &format!("{line} --csv"));
     let columns = csv.lines().next().unwrap().split(',').count();
@@ -182,7 +200,7 @@ fn what_is_wrong_with_a_command_is_said_with_a_remedy() {
         ("stat lesson nothing", 2, "there are: count"),
         ("stat --rom spin lesson", 2, "two images"),
         ("stat --rom marked --no-console -o none/such", 121, "name another file"),
-        ("record --rom marked -e cache-misses", 2, "not modelled"),
+        ("record --rom marked -e XQ.FULL_CYCLES", 2, "not modelled"),
         ("record --rom marked -e cycles,branches", 2, "one event at a time"),
         ("record --rom marked -c 0", 2, "1 or more"),
         ("record --rom marked -o none/such --no-console", 121, "name another file"),

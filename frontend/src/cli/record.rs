@@ -71,6 +71,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     if matches!(machine.kind(), Kind::BzImage | Kind::Pvh | Kind::Vmlinux) {
         sampler.expect_linux();
     }
+    if event.is_observed() {
+        machine.observe_always();
+    }
     let mut console = Console::open(args.machine.realtime)?;
     console.show(!args.no_console);
     let end = machine.run_watched(&mut console, &mut sampler);

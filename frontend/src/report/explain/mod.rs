@@ -10,8 +10,8 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use cpu_x86::Counts;
 use msrs::{Access, Field, REGISTERS, Register};
-use pmu_model::catalog::{EVENTS, FIXED};
-use pmu_model::{Fact, Validity};
+use pmu_model::catalog::{self, EVENTS, FIXED, When};
+use pmu_model::{Event, Validity};
 
 /// What is asked for is nothing known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -166,26 +166,50 @@ fn explain_field(r: &Register, f: &Field) -> String {
 fn explain_event(what: &str) -> Option<String> {
     let event = event::parse(what).ok()?.into_iter().next()?;
     let code = event.encoding;
-    let known = pmu_model::catalog::find(code.event, code.umask);
+    let known = event.name.and_then(catalog::named);
     let mut text = match known {
         Some(e) => format!("{}: {}\n", e.name, e.text),
-        None => format!("event {:#04x}, umask {:#04x}: no name here, and counts nothing\n", code.event, code.umask),
+        None => format!("event {:#04x}, umask {:#04x}: no name here\n", code.event, code.umask),
     };
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<9} {value}\n"));
     line("encoding", format!("{:#x} in IA32_PERFEVTSELn (perf: r{:x})", code.bits(), code.bits()));
-    line("worth", format!("{}: {}", worth(event.validity), meaning(event.validity)));
-    let names: Vec<&str> = PERF_NAMES.iter().filter(|p| (p.1, p.2) == (code.event, code.umask)).map(|p| p.0).collect();
-    if !names.is_empty() {
-        line("perf", names.join(", "));
+    if let Some((msr, value)) = known.and_then(|e| e.msr) {
+        line("with", format!("{value:#x} in MSR {msr:#x}"));
     }
-    if let Some(n) = known.and_then(|e| e.fact).and_then(fixed) {
-        line("fixed", format!("fixed counter {n} ({}) counts the same", FIXED[n].0));
+    line("worth", format!("{}: {}", worth(event.validity), meaning(event.validity)));
+    if let Some(e) = known {
+        line("counters", counters(e.counters));
+        let names = perf_names(e);
+        if !names.is_empty() {
+            line("perf", names.join(", "));
+        }
+        if let Some(n) = fixed(e) {
+            line("fixed", format!("fixed counter {n} ({}) counts the same", FIXED[n].0));
+        }
     }
     Some(text)
 }
 
-/// The fixed counter of a fact.
-fn fixed(fact: Fact) -> Option<usize> {
+/// perf's names of an event.
+fn perf_names(e: &Event) -> Vec<&'static str> {
+    let plain = e.when == When::default() && e.msr.is_none() && e.counters & catalog::ALL_GENERAL != 0;
+    let same = |p: &&(&str, u8, u8)| plain && (p.1, p.2) == (e.event, e.umask);
+    PERF_NAMES.iter().filter(same).map(|p| p.0).collect()
+}
+
+/// Which counters a mask as in GLOBAL_CTRL names.
+fn counters(mask: u64) -> String {
+    let of = |shift: u32, count: u32, kind: &str| {
+        let numbers: Vec<String> = (0..count).filter(|n| mask >> (shift + n) & 1 != 0).map(|n| n.to_string()).collect();
+        if numbers.is_empty() { None } else { Some(format!("{kind} {}", numbers.join(" "))) }
+    };
+    of(0, 8, "general").into_iter().chain(of(32, 4, "fixed")).collect::<Vec<_>>().join(", ")
+}
+
+/// The fixed counter that counts what a general one does for `e`.
+fn fixed(e: &Event) -> Option<usize> {
+    let mut facts = e.formula.filter(|_| e.when == When::default())?.facts().collect::<Vec<_>>();
+    let fact = facts.pop().filter(|_| facts.is_empty())?;
     FIXED.iter().position(|(_, f)| *f == fact)
 }
 
@@ -201,13 +225,13 @@ fn meaning(validity: Validity) -> &'static str {
 pub fn events(filter: &str) -> String {
     let filter = filter.to_ascii_lowercase();
     let chosen = EVENTS.iter().filter(|e| {
-        let perf = PERF_NAMES.iter().any(|p| (p.1, p.2) == (e.event, e.umask) && p.0.to_lowercase().contains(&filter));
+        let perf = perf_names(e).iter().any(|n| n.to_lowercase().contains(&filter));
         perf || e.name.to_ascii_lowercase().contains(&filter) || e.text.contains(&filter)
     });
     let rows = chosen.map(|e| {
-        let perf: Vec<&str> = PERF_NAMES.iter().filter(|p| (p.1, p.2) == (e.event, e.umask)).map(|p| p.0).collect();
-        let raw = format!("r{:02x}{:02x}", e.umask, e.event);
-        [e.name.to_owned(), raw, worth(e.validity()).to_owned(), e.text.to_owned(), perf.join(" ")]
+        let extra = e.msr.map_or(String::new(), |(msr, v)| format!(" {msr:x}={v:x}"));
+        let raw = format!("r{:04x}{extra}", e.select());
+        [e.name.to_owned(), raw, worth(e.validity()).to_owned(), e.text.to_owned(), perf_names(e).join(" ")]
     });
     table(["event", "raw", "worth", "", "perf's names"], rows)
 }
