@@ -78,8 +78,8 @@ impl Pmu {
         self.core.signals_at(false)
     }
 
-    /// All signals as the unit was told last: at a boundary where [`Pmu::settle`] was called, those up to it.
-    pub fn observed(&self) -> &Signals {
+    /// The signals at the boundary where the unit was told last: at [`Pmu::settle`], those of that boundary.
+    pub fn told(&self) -> &Signals {
         &self.signals
     }
 
