@@ -154,7 +154,9 @@ impl Guest {
     /// Files that cannot be read, images that cannot be started.
     pub fn machine(&self, options: &Options) -> Result<Machine, Failure> {
         let mut machine = self.with_setup(options, Machine::build)?;
-        machine.observe_always(options.observe);
+        if options.observe {
+            machine.observe_always();
+        }
         let (guest, options) = (self.clone(), options.clone());
         machine.reload_with(Box::new(move || guest.with_setup(&options, Machine::pieces).ok()));
         Ok(machine)
