@@ -78,6 +78,11 @@ impl Pmu {
         self.core.signals_at(false)
     }
 
+    /// The signals at the boundary where the unit was told last: at [`Pmu::settle`], those of that boundary.
+    pub fn told(&self) -> &Signals {
+        &self.signals
+    }
+
     /// The counters, general ones first. Of what is observed, as the unit was told last.
     pub fn views(&self, counts: &Counts) -> Vec<View> {
         self.unit.views(Now { counts, signals: Some(&self.signals) })

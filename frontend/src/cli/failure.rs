@@ -5,6 +5,7 @@ use crate::image::ImageError;
 use crate::load::{Kind, LoadError};
 use crate::pc::BuildError;
 use crate::report::event::EventError;
+use crate::report::explain::Unknown;
 use emu_core::RamError;
 use miette::Diagnostic;
 use std::fmt::Display;
@@ -65,6 +66,9 @@ pub enum Failure {
     /// What `-e` names is no list of events.
     #[error(transparent)]
     Event(#[from] EventError),
+    /// `explain` of something that is not known.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
     /// `--from` and `--interval` in different units.
     #[error("--from is in instructions and --interval in guest time, or the other way round")]
     MixedUnits,
@@ -110,6 +114,7 @@ impl Failure {
             | Failure::LogFilter { .. }
             | Failure::NoLesson { .. }
             | Failure::Event(_)
+            | Failure::Unknown(_)
             | Failure::ManyEvents
             | Failure::NoPeriod
             | Failure::MixedUnits => status::USAGE,
@@ -143,6 +148,8 @@ impl Failure {
             Failure::Image(e) => e.help().map(|h| h.to_string()),
             Failure::Event(e) => Some(event_remedy(e)),
             Failure::MixedUnits => Some("give both as guest time (100ms, 2s) or both as instructions (5Minsn)".to_owned()),
+            Failure::Unknown(e) if !e.near.is_empty() => Some(format!("did you mean {}?", e.near.join(" or "))),
+            Failure::Unknown(_) => Some("unhalted list events, unhalted list msrs show what there is".to_owned()),
             Failure::ManyEvents => Some("run it once for each: runs repeat count for count".to_owned()),
             Failure::NoPeriod => Some("give 1 or more with -c".to_owned()),
             Failure::NoRegion => Some(

@@ -5,6 +5,7 @@
 
 mod demo;
 mod devices;
+mod explain;
 mod failure;
 mod guest;
 mod image;
@@ -42,10 +43,10 @@ struct Cli {
 enum Command {
     /// Start a kernel or ROM: bzImage, ELF with PVH note, vmlinux, multiboot, flat ROM
     Run(Box<run::Args>),
-    /// Run a machine and count any events from outside, by ring and processor
     Stat(Box<stat::Args>),
-    /// Run a machine and sample every nth event, for perf report
     Record(Box<record::Args>),
+    Explain(explain::Explain),
+    List(explain::List),
     /// Run the lessons and compare expected with counted (the default)
     Demo(demo::Args),
     /// Run one lesson, or list them
@@ -75,6 +76,8 @@ pub fn main() -> ExitCode {
             Some(Command::Run(args)) => run::run(&args),
             Some(Command::Stat(args)) => stat::run(&args),
             Some(Command::Record(args)) => record::run(&args),
+            Some(Command::Explain(args)) => explain::explain(&args),
+            Some(Command::List(args)) => explain::list(&args),
             Some(Command::Lesson(args)) => lesson::run(&args),
             Some(Command::Image(args)) => image::run(&args),
             Some(Command::Devices(args)) => devices::run(&args),

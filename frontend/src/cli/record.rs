@@ -71,6 +71,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     if matches!(machine.kind(), Kind::BzImage | Kind::Pvh | Kind::Vmlinux) {
         sampler.expect_linux();
     }
+    if event.is_observed() {
+        machine.observe_always();
+    }
     let mut console = Console::open(args.machine.realtime)?;
     console.show(!args.no_console);
     let end = machine.run_watched(&mut console, &mut sampler);
@@ -109,6 +112,7 @@ fn write(args: &Args, event: &Event, machine: &Machine, sampler: &Sampler) -> Re
         period: args.period,
         exclude_user: !event.user,
         exclude_kernel: !event.kernel,
+        chains: args.chains,
     };
     let about = perf_data::Machine {
         host: "unhalted".to_owned(),

@@ -140,6 +140,12 @@ impl Machine {
         self.cpus.iter().map(|c| &**c)
     }
 
+    /// Lets the model of each core observe all that runs, whatever the guest has programmed: what the guest sees and
+    /// counts stays the same.
+    pub fn observe_always(&mut self) {
+        self.pmus.iter_mut().for_each(|pmu| pmu.observe_always(true));
+    }
+
     /// All of it as it stands between two runs.
     pub fn glance(&self) -> Glance<'_> {
         Glance { processor: 0, cpus: &self.cpus, pmus: &self.pmus, ram: &self.ram }

@@ -7,6 +7,7 @@ use super::watch::{MARK_PORT, Watch};
 use cpu_x86::lapic::Message;
 use cpu_x86::{Counts, Doors, Monitor, Refused, Ring, Sampled};
 use emu_core::{Gpa, Space};
+use pmu_model::Now;
 
 /// The doors of processor `apic_id`.
 pub struct Seat<'a> {
@@ -60,11 +61,15 @@ impl Doors for Seat<'_> {
         self.board.acknowledge_pic()
     }
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
-        self.pmu.deadline(now, ring).min(self.watch.deadline(self.apic_id as usize, now, ring))
+        let guest = self.pmu.deadline(now, ring);
+        let now = Now { counts: now, signals: Some(self.pmu.told()) };
+        guest.min(self.watch.deadline(self.apic_id as usize, now, ring))
     }
     fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
+        let requested = self.pmu.settle(now, processor);
+        let now = Now { counts: now, signals: Some(self.pmu.told()) };
         self.due = self.watch.is_due(self.apic_id as usize, now);
-        self.pmu.settle(now, processor)
+        requested
     }
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         self.pmu.monitor()

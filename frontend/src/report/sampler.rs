@@ -1,4 +1,5 @@
-//! Sampling from outside: the machine is shown at exactly every nth event of each processor.
+//! Sampling from outside: the machine is shown at exactly every nth event of each processor. (Of an event that the model
+//! of the core tells, one instruction may cause more than the model says it can; then the sample is late by so many.)
 //!
 //! A sample's address is that of the next instruction, which is what an interrupt without skid would find. Call chains
 //! follow frame pointers: those of user programs that keep them, and of kernels that do; a Linux kernel that unwinds by ORC
@@ -10,7 +11,8 @@ use super::guest::linux::{Linux, Mapping, Task};
 use super::guest::space::Space;
 use super::perf_data::{Records, Sample, Who};
 use crate::pc::{Glance, Watch, time};
-use cpu_x86::{Counts, Cpu, Ring, Sampled};
+use cpu_x86::{Cpu, Ring, Sampled};
+use pmu_model::Now;
 use std::collections::BTreeMap;
 
 /// Callers that are kept of a sample, as perf does by default.
@@ -85,8 +87,8 @@ impl Sampler {
         self.linux_guest = true;
     }
 
-    fn value(&self, now: &Counts) -> u64 {
-        self.event.count(now.into(), Ring::User).wrapping_add(self.event.count(now.into(), Ring::Kernel))
+    fn value(&self, now: Now<'_>) -> u64 {
+        self.event.count(now, Ring::User).wrapping_add(self.event.count(now, Ring::Kernel))
     }
 
     /// Looks for the kernel's symbols, then for its structures.
@@ -128,8 +130,8 @@ impl Sampler {
         if user {
             self.tell_maps(&task, registers.ip, &space, (time_ns, processor));
         }
-        let callers = if self.chains { self.callers(cpu, registers.general[5], user, &space) } else { Vec::new() };
-        let frames = std::iter::once(registers.ip).chain(callers.iter().copied()).collect();
+        let callers = self.chains.then(|| self.callers(cpu, registers.general[5], user, &space));
+        let frames = std::iter::once(registers.ip).chain(callers.iter().flatten().copied()).collect();
         *self.stacks.entry(Stack { comm: task.comm, pid: task.pid, user, frames }).or_default() += periods;
         let period = self.period.saturating_mul(periods);
         self.records.sample(&Sample { ip: registers.ip, user, who, time_ns, processor, period, callers });
@@ -192,8 +194,8 @@ impl Sampler {
         if !stack.user {
             return symbol(&self.symbols, ip).map_or(format!("{ip:#x}"), |s| format!("{}_[k]", s.name));
         }
-        let maps = self.maps.iter().filter(|((pid, _), _)| *pid == stack.pid).flat_map(|(_, maps)| maps);
-        let place = maps.filter(|m| ip.wrapping_sub(m.begin) < m.bytes).last();
+        let mut maps = self.maps.iter().filter(|((pid, _), _)| *pid == stack.pid).flat_map(|(_, maps)| maps);
+        let place = maps.rfind(|m| ip.wrapping_sub(m.begin) < m.bytes);
         place.map_or(format!("{ip:#x}"), |m| format!("{}+{:#x}", m.path, ip - m.begin + m.offset))
     }
 
@@ -244,19 +246,19 @@ fn build_id(symbols: &[Symbol], space: &Space<'_>) -> Option<Vec<u8>> {
 }
 
 impl Watch for Sampler {
-    fn deadline(&mut self, processor: usize, now: &Counts, ring: Ring) -> u64 {
+    fn deadline(&mut self, processor: usize, now: Now<'_>, ring: Ring) -> u64 {
         if !self.event.counts_in(ring) {
             return u64::MAX;
         }
         self.next[processor].saturating_sub(self.value(now)).div_ceil(self.event.most_per_instruction())
     }
 
-    fn is_due(&mut self, processor: usize, now: &Counts) -> bool {
+    fn is_due(&mut self, processor: usize, now: Now<'_>) -> bool {
         self.value(now) >= self.next[processor]
     }
 
     fn look(&mut self, at: &Glance<'_>) {
-        let value = self.value(&at.cpu().counts());
+        let value = self.value(Now { counts: &at.cpu().counts(), signals: Some(at.pmus[at.processor].told()) });
         let next = &mut self.next[at.processor];
         if value < *next {
             return;
