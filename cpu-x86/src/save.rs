@@ -12,8 +12,11 @@ pub(crate) const SSE: u64 = 2;
 pub(crate) const AVX: u64 = 4;
 /// What XCR0 may hold.
 pub(crate) const SUPPORTED: u64 = X87 | SSE | AVX;
-/// What IA32_XSS may hold.
-pub(crate) const SUPERVISOR: u64 = 0;
+/// What IA32_XSS may hold where it is offered: last branch records, which the doors have.
+pub(crate) const SUPERVISOR: u64 = LBR;
+pub(crate) const LBR: u64 = 1 << LBR_COMPONENT;
+pub(crate) const LBR_COMPONENT: u32 = 15;
+pub(crate) const LBR_BYTES: u32 = 808;
 
 /// Bytes of the legacy region and of the header after it.
 pub(crate) const LEGACY_BYTES: u32 = 512;
@@ -36,6 +39,12 @@ pub(crate) const fn standard_bytes(of: u64) -> u32 {
 /// Bytes of an area in compacted format; AVX being the only extended component, the same.
 pub(crate) const fn compacted_bytes(of: u64) -> u32 {
     standard_bytes(of)
+}
+
+/// Where last branch records stand in an area in compacted format for the components `of`: behind the lower ones, not
+/// aligned. Nothing stands behind them.
+pub(crate) fn lbr_offset(of: u64) -> u32 {
+    compacted_bytes(of & (LBR - 1))
 }
 
 /// A state image, or as much of one as is used.
@@ -72,6 +81,11 @@ impl Image {
 }
 
 impl Cpu {
+    /// What IA32_XSS may hold.
+    pub(crate) fn supervisor_components(&self) -> u64 {
+        if self.features.lbr { SUPERVISOR } else { 0 }
+    }
+
     /// The whole state as an image, header empty; `wide` pointers (REX.W) or 32-bit ones, whose selectors read zero
     /// on this core.
     pub(crate) fn image(&self, wide: bool) -> Image {

@@ -8,6 +8,7 @@ mod counter;
 pub mod ds;
 pub mod lbr;
 pub mod pebs;
+pub mod power;
 pub mod signal;
 mod unit;
 
