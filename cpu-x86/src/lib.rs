@@ -28,9 +28,10 @@ mod segment;
 mod stack;
 mod state;
 mod task;
+mod wait;
 
 pub use cpuid::Features;
-pub use door::{Counts, Doors, Facts, NoDoors, Refused, Registers, Ring, Sampled};
+pub use door::{Counts, Doors, Facts, MARK_LEAF, NoDoors, Refused, Registers, Ring, Sampled};
 pub use engine::{Exit, Missing, Notes};
 pub use exec::Invalidate;
 pub use fault::{Done, Exception, Stop, vector};
