@@ -112,7 +112,7 @@ impl Stack {
         let writes = &self.writes[..self.count];
         let bytes = self.bytes as usize;
         let joined = writes.windows(2).all(|w| w[0].0.wrapping_sub(w[1].0) == bytes as u64);
-        if let (true, Some(&(lowest, _))) = (joined, writes.last()) {
+        if let (true, false, Some(&(lowest, _))) = (joined, cpu.alignment_checked(), writes.last()) {
             let mut image = [0; 8 * MOST];
             for (to, (_, v)) in image.chunks_exact_mut(bytes).zip(writes.iter().rev()) {
                 to.copy_from_slice(&v.to_le_bytes()[..bytes]);

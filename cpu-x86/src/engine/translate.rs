@@ -444,7 +444,8 @@ impl<Eye: Watch> Translator<Eye> {
         }
         let segment = seg_of(i.memory_segment());
         let based = matches!(segment, Seg::Fs | Seg::Gs);
-        if based && !long {
+        // Outside 64-bit mode FS and GS are not flat, and CS, though flat, may not be written.
+        if (based || segment == Seg::Cs) && !long {
             return None;
         }
         m.form = if m.index == cell::ZERO as u8 { 0 } else { 1 + m.scale as usize };

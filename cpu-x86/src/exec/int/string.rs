@@ -5,6 +5,7 @@
 
 use super::run::{self, Compared};
 use crate::alu::{self, Width, flag};
+use crate::debug::dr6;
 use crate::fault::{Done, Stop};
 use crate::memory::Access;
 use crate::operand::seg_of;
@@ -103,7 +104,8 @@ pub fn string(cpu: &mut Cpu, i: &Instruction) -> Done {
 }
 
 impl Operation {
-    /// Repeats until rCX is 0 or ZF says so; with TF, or after [`MOST_ELEMENTS`], stops earlier to be resumed.
+    /// Repeats until rCX is 0 or ZF says so; after [`MOST_ELEMENTS`] it stops earlier, to be resumed; with
+    /// TF after each, with the trap (SDM vol. 3B, 18.3.1.4).
     fn repeat(&self, cpu: &mut Cpu) -> Done {
         let mut left = cpu.regs[1] & self.mask;
         if left == 0 {
@@ -123,6 +125,9 @@ impl Operation {
             cpu.repeated(n);
             if left == 0 || ended {
                 return Ok(());
+            }
+            if single {
+                cpu.pending_debug |= dr6::BS;
             }
             if single || budget == 0 {
                 return Err(Stop::Again);

@@ -99,8 +99,9 @@ fn save_standard(c: &mut Cpu, i: &Instruction, skip_initial: bool) -> Done {
     let rfbm = c.requested(false);
     let bytes = standard_bytes(rfbm);
     let at = c.area(i, bytes, 64, Access::Write)?;
-    let old = c.load(at.wrapping_add(XSTATE_BV as u64), 8)?;
+    // The header is written too: a page that is not there faults as one to be written.
     c.probe(at, bytes, Access::Write)?;
+    let old = c.load(at.wrapping_add(XSTATE_BV as u64), 8)?;
     let (a, in_use) = (c.image(is_wide(i)), c.in_use());
     let which = if skip_initial { rfbm & in_use } else { rfbm };
     c.store_components(at, &a, which, rfbm & (SSE | AVX) != 0)?;

@@ -85,10 +85,22 @@ impl Vector {
     pub fn run(&self, cpu: &mut Cpu) -> Done {
         self.simd.check(cpu)?;
         let at = match self.simd.access() {
-            Some(access) => self.address.linear(cpu, u32::from(self.simd.memory_bytes), access)?,
+            Some(access) => {
+                let bytes = u32::from(self.simd.memory_bytes);
+                self.address.linear(cpu, bytes, access).map_err(|stop| self.misaligned(cpu).unwrap_or(stop))?
+            }
             None => 0,
         };
         self.simd.run(cpu, at)
+    }
+
+    /// An operand of the stack segment that is both beyond its limit and misaligned: #GP goes before #SS (hardware;
+    /// Bochs does the same).
+    #[cold]
+    fn misaligned(&self, cpu: &Cpu) -> Option<Stop> {
+        let below = u64::from(self.simd.memory_bytes) - 1;
+        let misaligned = self.address.unchecked(cpu) & below != 0;
+        (self.simd.aligned && misaligned && !cpu.is_64bit()).then_some(Stop::gp(0))
     }
 }
 
