@@ -5,7 +5,7 @@
 
 use crate::alu::flag;
 use crate::fault::{Done, Stop};
-use crate::memory::canonical;
+use crate::paging::storable;
 use crate::state::{Cpu, Seg, Segment};
 
 /// Which exception a failed check raises, given its error code.
@@ -272,7 +272,7 @@ impl Cpu {
 
     /// Is offset `at` one that code segment `d` can be entered at? In 64-bit code: is it canonical?
     pub(crate) fn can_enter(&self, d: &Descriptor, at: u64) -> bool {
-        if self.long_mode() && d.is_long() { canonical(at) } else { at <= u64::from(d.limit()) }
+        if self.long_mode() && d.is_long() { self.canonical(at) } else { at <= u64::from(d.limit()) }
     }
 
     /// LLDT.
@@ -319,7 +319,7 @@ impl Cpu {
             return Err(Stop::np(code(selector, 0)));
         }
         let d = self.widen(d, selector, Stop::gp)?;
-        if canonical(d.base()) { Ok(d) } else { Err(fault) }
+        if storable(d.base()) { Ok(d) } else { Err(fault) }
     }
 
     /// DS, ES, FS and GS that the new, outer privilege may not use become null. Source: SDM vol. 2, RET and IRET.

@@ -71,6 +71,10 @@ fn run(image: &[u8], slice: u64) -> (Board, Counts, Exit) {
     loop {
         match cpu.run(&mut board, until) {
             Exit::Time if until < 10_000_000 => until += slice,
+            Exit::Halted if cpu.next_event().is_some() => {
+                let wake = cpu.next_event().unwrap_or(0).max(cpu.counts().clock + 1);
+                cpu.skip_to(wake.min(until));
+            }
             exit => return (board, cpu.counts(), exit),
         }
     }

@@ -12,7 +12,7 @@ use super::tlb;
 use super::watch::Watch;
 use crate::alu::{self, Width, flag};
 use crate::flags::{class, condition};
-use crate::memory::canonical;
+use crate::paging::canonical_in;
 use crate::state::{Cpu, cell};
 
 /// A fast form.
@@ -53,6 +53,15 @@ macro_rules! hit {
 }
 
 pub(super) use hit;
+
+/// Leaves to the general way, which raises #GP, when an indirect branch has no canonical target.
+macro_rules! reachable {
+    ($cpu:ident, $to:ident) => {
+        if !canonical_in($to, false) && !$cpu.canonical($to) {
+            return leave($cpu, Leave::General);
+        }
+    };
+}
 
 const WIDTHS: [Width; 4] = [Width::B, Width::W, Width::D, Width::Q];
 const fn width(w: usize) -> Width {
@@ -810,16 +819,6 @@ unsafe fn jump(cpu: &mut Cpu, to: u64) -> *const Op {
     leave(cpu, Leave::Indirect)
 }
 
-/// May 64-bit code go to `to`? The general path raises the #GP of the branch that may not.
-#[inline(always)]
-fn reachable(cpu: &mut Cpu, to: u64) -> Option<()> {
-    if canonical(to) {
-        return Some(());
-    }
-    leave(cpu, Leave::General);
-    None
-}
-
 /// Pushes a call's return address, `distance` from the page, and remembers it with the link behind the call.
 #[inline(always)]
 unsafe fn push_return<Eye: Watch>(cpu: &mut Cpu, distance: i32, link: *const Link) -> Option<()> {
@@ -950,12 +949,12 @@ body! {
     Ret(cpu, op) {
         let sp = reg(cpu, 4);
         let to = hit!(load::<Eye, 3>(cpu, sp));
-        let after = sp.wrapping_add(8).wrapping_add((*op).imm as u64);
+        reachable!(cpu, to);
+        set(cpu, 4, sp.wrapping_add(8).wrapping_add((*op).imm as u64));
         let top = cpu.hot.return_top;
         let r = cpu.hot.returns[top as usize % RETURNS];
         cpu.hot.return_top = top.wrapping_sub(1) % RETURNS as u32;
         if r.key == to ^ cpu.hot.generation {
-            set(cpu, 4, after);
             if enter(&mut cpu.hot, (*r.link).block) {
                 cpu.regs[cell::PAGE] = to & !0xfff;
                 return Block::ops((*r.link).block);
@@ -966,30 +965,28 @@ body! {
                 return leave(cpu, Leave::Indirect);
             }
         }
-        hit!(reachable(cpu, to));
-        set(cpu, 4, after);
         jump(cpu, to)
     }
     JmpR(cpu, op) {
         let to = reg(cpu, (*op).a);
-        hit!(reachable(cpu, to));
+        reachable!(cpu, to);
         jump(cpu, to)
     }
     JmpM(cpu, op) {
         let to = hit!(load::<Eye, 3>(cpu, ea::<5>(cpu, op)));
-        hit!(reachable(cpu, to));
+        reachable!(cpu, to);
         jump(cpu, to)
     }
     /// CALL r; the return address's distance from the page is in the next slot, then its link.
     CallR(cpu, op) {
         let to = reg(cpu, (*op).a);
-        hit!(reachable(cpu, to));
+        reachable!(cpu, to);
         hit!(push_return::<Eye>(cpu, (*op.add(1)).imm, links(op, 1)));
         jump(cpu, to)
     }
     CallM(cpu, op) {
         let to = hit!(load::<Eye, 3>(cpu, ea::<5>(cpu, op)));
-        hit!(reachable(cpu, to));
+        reachable!(cpu, to);
         hit!(push_return::<Eye>(cpu, (*op.add(1)).imm, links(op, 1)));
         jump(cpu, to)
     }

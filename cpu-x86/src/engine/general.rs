@@ -6,7 +6,7 @@ use super::translate::{self, is_branch, is_conditional};
 use crate::alu::flag;
 use crate::exec;
 use crate::fault::{Done, Stop};
-use crate::state::{Cpu, cell};
+use crate::state::{Cpu, Seg, cell};
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ const REPETITION_CYCLES: u64 = 1 << 15;
 impl Cpu {
     /// Runs the one instruction at `rip` the general way.
     pub(super) fn general(&mut self) -> Result<(), Box<Missing>> {
-        let i = match self.fetch_instruction() {
+        let i = match self.fetch_within_code() {
             Ok(i) => i,
             Err(stop) => return self.stopped(stop),
         };
@@ -48,7 +48,18 @@ impl Cpu {
         }
     }
 
-    fn fetch_instruction(&mut self) -> Result<Instruction, Stop> {
+    /// The instruction at `rip`, all of it within the limit of CS.
+    fn fetch_within_code(&mut self) -> Result<Instruction, Stop> {
+        let limit = u64::from(self.segment(Seg::Cs).limit);
+        if !self.is_64bit() && self.rip > limit {
+            return Err(Stop::gp(0));
+        }
+        let i = self.fetch_instruction()?;
+        let end = self.rip.wrapping_add(i.len() as u64);
+        if self.is_64bit() || end <= limit + 1 { Ok(i) } else { Err(Stop::gp(0)) }
+    }
+
+    pub(super) fn fetch_instruction(&mut self) -> Result<Instruction, Stop> {
         let at = self.code_address(self.rip);
         let page = self.fetch_page(at)?;
         let ram = Arc::clone(&self.ram);
@@ -80,10 +91,12 @@ impl Cpu {
         Ok(())
     }
 
-    /// A repeated instruction stopped to be resumed. It has not retired, but unless it was TF that stopped it, it has done
+    /// A repeated instruction stopped to be resumed. It has not retired, but unless it was TF or a data breakpoint that stopped it, it has done
     /// so much that time must have passed: no guest can hold back its timers, or the end of the window.
+    /// RF says that its breakpoint is past. Source: SDM vol. 3B, 18.3.1.1.
     fn pass_repetition(&mut self) {
-        if self.system_flags & flag::TF == 0 {
+        self.system_flags |= flag::RF;
+        if self.system_flags & flag::TF == 0 && self.pending_debug == 0 {
             self.settle();
             self.settled.cycles += REPETITION_CYCLES;
             self.settled.clock += REPETITION_CYCLES;

@@ -121,7 +121,10 @@ impl Native {
         // SAFETY: CPUID changes nothing; HWCAP2 says whether RDFSBASE may be used.
         let (leaf, fsgsbase) = unsafe {
             let offset = |n| core::arch::x86_64::__cpuid_count(0xd, n).ebx as usize;
-            (Components { ymm: offset(2), k: offset(5), zmm: offset(6), zmm16: offset(7) }, libc::getauxval(26) & 2 != 0)
+            (
+                Components { ymm: offset(2), k: offset(5), zmm: offset(6), zmm16: offset(7) },
+                libc::getauxval(26) & 2 != 0,
+            )
         };
         if !fsgsbase || !std::is_x86_feature_detected!("avx") || !segments() {
             return None;

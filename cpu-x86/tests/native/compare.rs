@@ -186,7 +186,8 @@ fn near(ours: &Outcome, theirs: &Outcome, n: usize) -> bool {
     let key = |o: &Outcome| {
         let (significand, rest) = (o.state.0[at], o.state.0[at + 1]);
         let field = i128::from(rest & 0x7fff);
-        let magnitude = if field == 0 { i128::from(significand) } else { field << 63 | i128::from(significand << 1 >> 1) };
+        let magnitude =
+            if field == 0 { i128::from(significand) } else { field << 63 | i128::from(significand << 1 >> 1) };
         if rest & 0x8000 != 0 { -magnitude } else { magnitude }
     };
     (key(ours) - key(theirs)).abs() <= 1

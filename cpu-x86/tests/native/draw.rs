@@ -314,7 +314,13 @@ pub fn stack(c: &Case) -> u64 {
     let sp = c.state.0[4];
     let ss = c.state.0[cell::SEG + 2] as u16;
     let big = c.bits == 64 || ss & 4 == 0 || layout::LDT[usize::from(ss >> 3)].flags & layout::local::BIG != 0;
-    let sp = if c.bits == 64 { sp } else if big { sp & 0xffff_ffff } else { sp & 0xffff };
+    let sp = if c.bits == 64 {
+        sp
+    } else if big {
+        sp & 0xffff_ffff
+    } else {
+        sp & 0xffff
+    };
     sp.wrapping_add(if c.bits == 64 { 0 } else { layout::base(ss) })
 }
 
@@ -418,7 +424,12 @@ fn far_pointer(c: &mut Case, i: &Instruction, random: &mut Random) {
 /// What a return takes from the stack.
 fn back(c: &mut Case, i: &Instruction, random: &mut Random) {
     let bytes = match i.code() {
-        code if format!("{code:?}").contains("nw") || format!("{code:?}").contains("fw") || i.mnemonic() == Mnemonic::Iret => 2,
+        code if format!("{code:?}").contains("nw")
+            || format!("{code:?}").contains("fw")
+            || i.mnemonic() == Mnemonic::Iret =>
+        {
+            2
+        }
         code if format!("{code:?}").contains("fd") || i.mnemonic() == Mnemonic::Iretd => 4,
         _ if i.mnemonic() == Mnemonic::Ret && c.bits != 64 => c.bits as usize / 8,
         code if format!("{code:?}").contains("nd") => 4,

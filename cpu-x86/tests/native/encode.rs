@@ -154,7 +154,13 @@ fn operand(i: &mut Instruction, n: u32, kind: OpCodeOperandKind, form: Form, ran
             memory(i, n, form, random);
         } else {
             let evex = i.code().op_code().encoding() == iced_x86::EncodingKind::EVEX && first.is_vector_register();
-            let many = if form.bits == 64 && evex { 32 } else if form.bits == 64 { long } else { short };
+            let many = if form.bits == 64 && evex {
+                32
+            } else if form.bits == 64 {
+                long
+            } else {
+                short
+            };
             i.set_op_kind(n, OpKind::Register);
             i.set_op_register(n, first + random.below(many) as u32);
         }
@@ -247,7 +253,11 @@ fn place(i: &mut Instruction, n: u32, kind: OpCodeOperandKind, form: Form, rando
             let wide = kind == K::farbr4_2;
             i.set_op_kind(n, if wide { OpKind::FarBranch32 } else { OpKind::FarBranch16 });
             let to = target(form, random);
-            if wide { i.set_far_branch32(to as u32) } else { i.set_far_branch16(to as u16) }
+            if wide {
+                i.set_far_branch32(to as u32)
+            } else {
+                i.set_far_branch16(to as u16)
+            }
             i.set_far_branch_selector(crate::draw::selector(random));
         }
         _ => return None,
@@ -304,11 +314,16 @@ fn memory(i: &mut Instruction, n: u32, form: Form, random: &mut Random) {
 /// A 16-bit addressing form.
 fn sixteen(i: &mut Instruction, random: &mut Random) {
     use Register::{BP, BX, DI, None, SI};
-    let (base, index) = random.pick(&[(BX, SI), (BX, DI), (BP, SI), (BP, DI), (SI, None), (DI, None), (BP, None), (BX, None)]);
+    let (base, index) =
+        random.pick(&[(BX, SI), (BX, DI), (BP, SI), (BP, DI), (SI, None), (DI, None), (BP, None), (BX, None)]);
     i.set_memory_base(base);
     i.set_memory_index(index);
     i.set_memory_displ_size(2);
-    i.set_memory_displacement64(if random.one_in(2) { random.next() & 0xffff } else { random.next() as i8 as u64 & 0xffff });
+    i.set_memory_displacement64(if random.one_in(2) {
+        random.next() & 0xffff
+    } else {
+        random.next() as i8 as u64 & 0xffff
+    });
 }
 
 /// A vector of indices, in registers that the instruction does not otherwise use.

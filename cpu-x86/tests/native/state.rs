@@ -47,9 +47,8 @@ impl State {
 
 /// Name of cell `n`.
 pub fn name(n: usize) -> String {
-    const REGS: [&str; 16] = [
-        "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-    ];
+    const REGS: [&str; 16] =
+        ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
     const REST: [&str; 14] =
         ["rip", "flags", "es", "cs", "ss", "ds", "fs", "gs", "fs_base", "gs_base", "mxcsr", "fcw", "fsw", "ftag"];
     match n {

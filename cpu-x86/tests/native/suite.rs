@@ -95,7 +95,10 @@ pub fn subject(code: Code, bits: u32) -> bool {
         32 => op.mode32(),
         _ => op.mode16(),
     };
-    op.is_instruction() && mode && encodings.contains(&op.encoding()) && code.cpuid_features().iter().all(|f| offered(*f))
+    op.is_instruction()
+        && mode
+        && encodings.contains(&op.encoding())
+        && code.cpuid_features().iter().all(|f| offered(*f))
 }
 
 /// Both processors, and the list of masks.
@@ -170,7 +173,10 @@ impl<'a> Bench<'a> {
                 }
                 done += 1;
                 match self.try_case(&c, &e.instruction) {
-                    Verdict::Same(o) => tally.faults += u64::from(o.state.0[crate::state::cell::RIP] == c.state.0[crate::state::cell::RIP]),
+                    Verdict::Same(o) => {
+                        tally.faults +=
+                            u64::from(o.state.0[crate::state::cell::RIP] == c.state.0[crate::state::cell::RIP])
+                    }
                     Verdict::Endless => tally.skipped += 1,
                     Verdict::Missing(_) => {
                         tally.missing.push(code);

@@ -91,7 +91,7 @@ pub fn outcome(lesson: &'static Lesson) -> Result<Outcome, Failure> {
     let setup = Setup {
         ram_bytes: RAM_BYTES,
         processors: 1,
-        quantum: super::run::DEFAULT_QUANTUM,
+        quantum: super::guest::DEFAULT_QUANTUM,
         image: lesson.image,
         initrd: None,
         append: "",
@@ -133,10 +133,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         }
         return Ok(0);
     };
-    let Some(lesson) = roms::lessons().iter().find(|l| l.name == name) else {
-        let names = roms::lessons().iter().map(|l| l.name.to_owned()).collect();
-        return Err(Failure::NoLesson { name: name.clone(), names });
-    };
+    let lesson = super::guest::lesson(name)?;
     let outcome = outcome(lesson)?;
     print!("{}", outcome.text());
     Ok(if outcome.as_expected() { 0 } else { status::DIFFERENT })

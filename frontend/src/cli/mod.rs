@@ -6,11 +6,14 @@
 mod demo;
 mod devices;
 mod failure;
+mod guest;
 mod image;
 mod lesson;
 mod number;
 mod qemu;
+mod record;
 mod run;
+mod stat;
 mod status;
 
 pub use failure::Failure;
@@ -39,6 +42,10 @@ struct Cli {
 enum Command {
     /// Start a kernel or ROM: bzImage, ELF with PVH note, vmlinux, multiboot, flat ROM
     Run(Box<run::Args>),
+    /// Run a machine and count any events from outside, by ring and processor
+    Stat(Box<stat::Args>),
+    /// Run a machine and sample every nth event, for perf report
+    Record(Box<record::Args>),
     /// Run the lessons and compare expected with counted (the default)
     Demo(demo::Args),
     /// Run one lesson, or list them
@@ -66,6 +73,8 @@ pub fn main() -> ExitCode {
             None => demo::run(&demo::Args::default()),
             Some(Command::Demo(args)) => demo::run(&args),
             Some(Command::Run(args)) => run::run(&args),
+            Some(Command::Stat(args)) => stat::run(&args),
+            Some(Command::Record(args)) => record::run(&args),
             Some(Command::Lesson(args)) => lesson::run(&args),
             Some(Command::Image(args)) => image::run(&args),
             Some(Command::Devices(args)) => devices::run(&args),

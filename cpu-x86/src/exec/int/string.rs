@@ -5,7 +5,6 @@
 
 use super::run::{self, Compared};
 use crate::alu::{self, Width, flag};
-use crate::debug::dr6;
 use crate::fault::{Done, Stop};
 use crate::memory::Access;
 use crate::operand::seg_of;
@@ -104,8 +103,8 @@ pub fn string(cpu: &mut Cpu, i: &Instruction) -> Done {
 }
 
 impl Operation {
-    /// Repeats until rCX is 0 or ZF says so; after [`MOST_ELEMENTS`] it stops earlier, to be resumed; with
-    /// TF after each, with the trap (SDM vol. 3B, 18.3.1.4).
+    /// Repeats until rCX is 0 or ZF says so; with TF, at a data breakpoint, or after [`MOST_ELEMENTS`], stops earlier to
+    /// be resumed.
     fn repeat(&self, cpu: &mut Cpu) -> Done {
         let mut left = cpu.regs[1] & self.mask;
         if left == 0 {
@@ -126,10 +125,7 @@ impl Operation {
             if left == 0 || ended {
                 return Ok(());
             }
-            if single {
-                cpu.pending_debug |= dr6::BS;
-            }
-            if single || budget == 0 {
+            if single || budget == 0 || cpu.pending_debug != 0 {
                 return Err(Stop::Again);
             }
         }

@@ -61,6 +61,16 @@ impl Address {
         cpu.segment(self.segment).base.wrapping_add(self.offset(cpu))
     }
 
+    /// Linear address of `bytes`, `by` bytes behind the operand's start, checked for `access`.
+    ///
+    /// # Errors
+    /// #GP(0) or #SS(0).
+    #[inline]
+    pub fn behind(&self, cpu: &Cpu, by: u64, bytes: u32, access: Access) -> Result<u64, Stop> {
+        let at = self.offset(cpu).wrapping_add(by) & u64::MAX >> (64 - self.bits.clamp(1, 64));
+        cpu.linear(self.segment, at, bytes, access)
+    }
+
     /// Linear address of `bytes`, checked for `access` by segmentation or canonicity.
     ///
     /// # Errors

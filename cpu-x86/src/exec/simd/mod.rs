@@ -15,6 +15,7 @@ mod check;
 mod control;
 mod convert;
 mod describe;
+mod dot;
 mod fma;
 mod fp;
 mod galois;
@@ -41,6 +42,10 @@ pub use describe::{Kernel, Needs, Place, Simd, describe};
 #[allow(unused_imports, reason = "for the engine and the other groups")]
 pub use value::V;
 
+pub(in crate::exec) use describe::{Form, Per, kernel};
+pub(in crate::exec) use run::{env_of, raise, settle};
+pub(in crate::exec) use value::{Bits, Lane, each, each1};
+
 use super::Meaning;
 use crate::fault::{Done, Stop};
 use crate::state::Cpu;
@@ -54,7 +59,11 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
     if describe(i).is_some() {
         return Meaning::plain(described);
     }
-    control::lookup(i).or_else(|| masked::lookup(i)).or_else(|| string::lookup(i)).or_else(|| absent(i))
+    control::lookup(i)
+        .or_else(|| masked::lookup(i))
+        .or_else(|| string::lookup(i))
+        .or_else(|| super::evex::lookup(i))
+        .or_else(|| absent(i))
 }
 
 /// Executes an instruction that [`describe`] knows.

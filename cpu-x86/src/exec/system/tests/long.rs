@@ -190,8 +190,8 @@ fn swapgs_and_the_base_instructions() {
     assert_eq!(cpu.regs[0], 0xffff_8880_0000_0000);
     run(&mut cpu, &[0xf3, 0x0f, 0xae, 0xd0]);
     assert_eq!(cpu.segment(Seg::Fs).base, 0, "WRFSBASE EAX");
-    cpu.regs[0] = 1 << 47;
-    assert_eq!(step(&mut cpu, &[0xf3, 0x48, 0x0f, 0xae, 0xd0]), gp(0));
+    cpu.regs[0] = 1 << 56;
+    assert_eq!(step(&mut cpu, &[0xf3, 0x48, 0x0f, 0xae, 0xd0]), gp(0), "57 bits whatever the paging mode");
     let mut cpu = long3();
     assert_eq!(step(&mut cpu, &[0x0f, 0x01, 0xf8]), gp(0));
 }
