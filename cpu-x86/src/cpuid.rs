@@ -1,11 +1,12 @@
 //! CPUID: a Sapphire Rapids (6/8Fh/8) that offers a feature only when this machine has it.
 //!
-//! That is x86-64-v3 and what the integer, vector and system instructions of that core add below AVX-512. Not offered:
-//! AVX-512, AMX, CET, PKS, TSX, VMX, SGX, user interrupts, ENQCMD, PCONFIG, bus-lock detection, processor trace; MONITOR
+//! That is x86-64-v3 and what the integer, vector and system instructions of that core add, AVX-512 but for FP16. Not offered:
+//! AMX, CET, PKS, TSX, VMX, SGX, user interrupts, ENQCMD, PCONFIG, bus-lock detection, processor trace; MONITOR
 //! and MWAIT only once IA32_MISC_ENABLE turns them on, for firmware left them off. Source: SDM vol. 2A, CPUID; the numbers of the real part from
 //! spec/pmu.md 1.2 and Bochs' `cpudb/intel/sapphire_rapids.cc`.
 
 use crate::door::MARK_LEAF;
+use crate::exec::evex;
 use crate::exec::platform::wait::ENABLE_MONITOR;
 use crate::paging::MAXPHYADDR;
 use crate::save;
@@ -30,6 +31,11 @@ const fn bits<const N: usize>(positions: [u32; N]) -> u32 {
     v
 }
 
+/// The bits at these positions, if AVX-512 is offered.
+const fn avx512<const N: usize>(positions: [u32; N]) -> u32 {
+    if evex::OFFERED { bits(positions) } else { 0 }
+}
+
 /// SSE3 PCLMULQDQ SSSE3 FMA CX16 PDCM PCID SSE4.1 SSE4.2 x2APIC MOVBE POPCNT TSC-deadline AES XSAVE AVX F16C RDRAND.
 const LEAF_1_ECX: u32 = bits([0, 1, 9, 12, 13, 15, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30]);
 const OSXSAVE: u32 = 1 << 27;
@@ -39,15 +45,17 @@ const APIC: u32 = 1 << 9;
 /// More than one logical processor in the package.
 const HTT: u32 = 1 << 28;
 /// FSGSBASE TSC_ADJUST BMI1 AVX2 FDP_EXCPTN_ONLY SMEP BMI2 ERMS INVPCID (FCS and FDS deprecated) RDSEED ADX SMAP
-/// CLFLUSHOPT CLWB SHA.
-const LEAF_7_EBX: u32 = bits([0, 1, 3, 5, 6, 7, 8, 9, 10, 13, 18, 19, 20, 23, 24, 29]);
-/// UMIP PKU WAITPKG GFNI VAES VPCLMULQDQ LA57 RDPID CLDEMOTE MOVDIRI MOVDIR64B.
-const LEAF_7_ECX: u32 = bits([2, 3, 5, 8, 9, 10, 16, 22, 25, 27, 28]);
+/// CLFLUSHOPT CLWB SHA; AVX-512 F, DQ, IFMA, CD, BW, VL.
+const LEAF_7_EBX: u32 =
+    bits([0, 1, 3, 5, 6, 7, 8, 9, 10, 13, 18, 19, 20, 23, 24, 29]) | avx512([16, 17, 21, 28, 30, 31]);
+/// UMIP PKU WAITPKG GFNI VAES VPCLMULQDQ LA57 RDPID CLDEMOTE MOVDIRI MOVDIR64B; AVX-512 VBMI, VBMI2, VNNI,
+/// BITALG, VPOPCNTDQ.
+const LEAF_7_ECX: u32 = bits([2, 3, 5, 8, 9, 10, 16, 22, 25, 27, 28]) | avx512([1, 6, 11, 12, 14]);
 const OSPKE: u32 = 1 << 4;
 /// FSRM MD_CLEAR SERIALIZE IBRS/IBPB STIBP L1D_FLUSH ARCH_CAPABILITIES SSBD.
 const LEAF_7_EDX: u32 = bits([4, 10, 14, 26, 27, 28, 29, 31]);
-/// AVX-VNNI, and fast zero-length MOVSB, short STOSB, short CMPSB and SCASB.
-const LEAF_7_1_EAX: u32 = bits([4, 10, 11, 12]);
+/// AVX-VNNI, and fast zero-length MOVSB, short STOSB, short CMPSB and SCASB; AVX-512 BF16.
+const LEAF_7_1_EAX: u32 = bits([4, 10, 11, 12]) | avx512([5]);
 /// IA32_SPEC_CTRL has BHI_DIS_S: Linux then clears no branch history in software at each system call, which newer ones
 /// do in spite of BHI_NO.
 const BHI_CTRL: u32 = 1 << 4;
@@ -206,9 +214,9 @@ mod tests {
     fn what_this_machine_lacks_is_not_offered() {
         let mut c = cpu(0, 1);
         let [_, b, cx, d] = c.cpuid(7, 0);
-        assert_eq!(b & (1 << 16 | 1 << 4 | 1 << 11), 0, "AVX512F, HLE, RTM");
+        assert_eq!(b & (1 << 4 | 1 << 11 | 1 << 26 | 1 << 27), 0, "HLE, RTM, AVX512PF, AVX512ER");
         assert_eq!(cx & (1 << 4 | 1 << 7 | 1 << 24 | 1 << 29 | 1 << 31), 0, "OSPKE, CET, bus lock, ENQCMD, PKS");
-        assert_eq!(d & (1 << 19 | 1 << 24), 0, "architectural LBR, AMX");
+        assert_eq!(d & (1 << 19 | 1 << 23 | 1 << 24), 0, "architectural LBR, AVX512-FP16, AMX");
         assert_eq!(c.cpuid(1, 0)[2] & (1 << 2 | 1 << 3 | 1 << 5 | 1 << 31), 0, "DTES64, MONITOR, VMX, hypervisor");
     }
 
@@ -250,14 +258,19 @@ mod tests {
     #[test]
     fn extended_state_sizes_follow_xcr0() {
         let mut c = cpu(0, 1);
-        assert_eq!(c.cpuid(0xd, 0), [0x207, 576, 2696, 0]);
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 576, 2696, 0]);
         c.xcr0 = 7;
-        assert_eq!(c.cpuid(0xd, 0), [0x207, 832, 2696, 0]);
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 832, 2696, 0]);
         assert_eq!(c.cpuid(0xd, 1), [0xf, 832, 0, 0]);
         assert_eq!(c.cpuid(0xd, 2), [256, 576, 0, 0]);
         c.xcr0 = 0x207;
-        assert_eq!(c.cpuid(0xd, 0), [0x207, 2696, 2696, 0]);
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 2696, 2696, 0]);
         assert_eq!(c.cpuid(0xd, 1), [0xf, 840, 0, 0]);
         assert_eq!(c.cpuid(0xd, 9), [8, 2688, 0, 0]);
+        c.xcr0 = 0xe7;
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 2688, 2696, 0]);
+        assert_eq!(c.cpuid(0xd, 1), [0xf, 2432, 0, 0]);
+        assert_eq!((5..8).map(|n| c.cpuid(0xd, n)[0]).collect::<Vec<_>>(), [64, 512, 1024]);
+        assert_eq!((5..8).map(|n| c.cpuid(0xd, n)[1]).collect::<Vec<_>>(), [1088, 1152, 1664]);
     }
 }

@@ -4,6 +4,7 @@
 //! in memory. The instructions are in `exec/platform/xsave.rs`. Source: SDM vol. 1, 10.5 (FXSAVE area), 13.4 (XSAVE
 //! area), 13.5 (components), 13.6 (XINUSE and initial configurations); offsets: spec/platform.md, "Identity".
 
+use crate::exec::evex;
 use crate::fault::Stop;
 use crate::state::{Cpu, Fpu};
 use softfp::F80;
@@ -16,7 +17,9 @@ pub(crate) const ZMM_HI256: u64 = 1 << 6;
 pub(crate) const HI16_ZMM: u64 = 1 << 7;
 pub(crate) const PKRU: u64 = 1 << 9;
 /// What XCR0 may hold.
-pub(crate) const SUPPORTED: u64 = X87 | SSE | AVX | PKRU;
+pub(crate) const SUPPORTED: u64 = X87 | SSE | AVX | PKRU | if evex::OFFERED { AVX512 } else { 0 };
+/// The three components of AVX-512.
+const AVX512: u64 = OPMASK | ZMM_HI256 | HI16_ZMM;
 /// What IA32_XSS may hold.
 pub(crate) const SUPERVISOR: u64 = 0;
 
@@ -80,11 +83,11 @@ pub(crate) fn compacted_bytes(of: u64) -> u32 {
 
 /// May XCR0 be `v`? x87 is always there; AVX needs SSE; the three AVX-512 components go together and need AVX.
 pub(crate) fn is_xcr0(v: u64) -> bool {
-    let (avx512, all) = (v & (OPMASK | ZMM_HI256 | HI16_ZMM), OPMASK | ZMM_HI256 | HI16_ZMM);
+    let avx512 = v & AVX512;
     v & !SUPPORTED == 0
         && v & X87 != 0
         && (v & AVX == 0 || v & SSE != 0)
-        && (avx512 == 0 || avx512 == all && v & AVX != 0)
+        && (avx512 == 0 || avx512 == AVX512 && v & AVX != 0)
 }
 
 /// A state image, or as much of one as is used.

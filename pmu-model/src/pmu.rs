@@ -78,6 +78,11 @@ impl Pmu {
         self.core.signals_at(false)
     }
 
+    /// All signals as the unit was told last: at a boundary where [`Pmu::settle`] was called, those up to it.
+    pub fn observed(&self) -> &Signals {
+        &self.signals
+    }
+
     /// The counters, general ones first. Of what is observed, as the unit was told last.
     pub fn views(&self, counts: &Counts) -> Vec<View> {
         self.unit.views(Now { counts, signals: Some(&self.signals) })

@@ -135,6 +135,11 @@ impl Machine {
         self.cpus.iter().map(|c| c.counts()).collect()
     }
 
+    /// Lets the models of the cores observe all that runs, or only while a counter takes it.
+    pub fn observe_always(&mut self, on: bool) {
+        self.pmus.iter_mut().for_each(|pmu| pmu.observe_always(on));
+    }
+
     /// The processors, for listings of their state.
     pub fn processors(&self) -> impl Iterator<Item = &Cpu> {
         self.cpus.iter().map(|c| &**c)

@@ -19,7 +19,8 @@ pub trait Source {
 
 impl Source for Glance<'_> {
     fn value(&self, event: &Event, ring: Ring, processor: usize) -> u64 {
-        event.count((&self.cpus[processor].counts()).into(), ring)
+        let counts = self.cpus[processor].counts();
+        event.count(Now { counts: &counts, signals: Some(self.pmus[processor].observed()) }, ring)
     }
     fn processors(&self) -> usize {
         self.cpus.len()
