@@ -1,13 +1,13 @@
 //! Interrupts and exceptions: from an event to the first instruction of its handler.
 //!
 //! [`Cpu::raise`] delivers what an instruction raised and never fails: it escalates to #DF and, at worst, shuts the
-//! processor down. `boundary` takes what waits at an instruction boundary. Everything is checked before anything is stored. Source: SDM vol. 3A, ch. 6 (and 6.14 for 64-bit mode), 20.2 and 20.3 (virtual-8086 mode); vol. 2,
+//! processor down. `boundary` takes what waits at an instruction boundary. Everything is
+//! checked before anything is stored. Source: SDM vol. 3A, ch. 6 (and 6.14 for 64-bit mode), 20.2 and 20.3 (virtual-8086 mode); vol. 2,
 //! INT n (the operation section, which has every error code).
 
 use crate::alu::flag;
-use crate::debug::{dr6, dr7};
+use crate::debug::{BTF, dr6, dr7};
 use crate::fault::{Done, Exception, Stop, vector};
-use crate::memory::canonical;
 use crate::segment::{Descriptor, code, is_null, kind, null_segment, v86_segment};
 use crate::stack::Stack;
 use crate::state::{Activity, Cpu, Seg, Segment};
@@ -30,13 +30,15 @@ pub(crate) struct Event {
     pub back: u64,
     /// Is RF set in the flags pushed, as it is for faults?
     pub resume: bool,
+    /// An interrupt from outside.
+    pub external: bool,
 }
 
 impl Event {
     /// Exception `e` of the instruction at `back`.
     fn exception(e: Exception, back: u64) -> Event {
         let trap = matches!(e.vector, vector::DB | vector::NMI | vector::BP | vector::OF | vector::MC);
-        Event { vector: e.vector, error: e.error, software: false, back, resume: !trap }
+        Event { vector: e.vector, error: e.error, software: false, back, resume: !trap, external: false }
     }
 
     /// The EXT bit of error codes.
@@ -98,22 +100,23 @@ impl Cpu {
         }
         if e.vector == vector::DB {
             self.dr[7] &= !dr7::GD;
-            self.msr.debugctl &= !2;
+            self.msr.debugctl &= !BTF;
         }
     }
 
     /// Delivers an external interrupt or NMI at the boundary before `rip`, with all that follows from failing to.
     pub(crate) fn deliver_external(&mut self, vector: u8) {
-        let event = Event { vector, error: None, software: false, back: self.rip, resume: false };
+        let event = Event { vector, error: None, software: false, back: self.rip, resume: false, external: true };
         self.deliver_or_shut_down(event, Class::Benign);
     }
 
     fn deliver_or_shut_down(&mut self, first: Event, first_class: Class) {
-        let (mut event, mut of) = (first, first_class);
+        let (mut event, mut of, from) = (first, first_class, self.code_address(self.rip));
         for _ in 0..MOST_NESTED {
             let Err(stop) = self.deliver(&event) else {
                 self.rip = self.next_rip;
                 self.activity = Activity::Active;
+                self.delivered(from, event.vector, first.external);
                 return;
             };
             let Stop::Exception(second) = stop else { break };
@@ -246,7 +249,7 @@ impl Cpu {
         let mut stack = if inward {
             self.inner_stack(cpl, ext)?
         } else {
-            Stack::new(*self.segment(Seg::Ss), self.regs[4], self.stack_mask(), cpl, Stop::ss(ext))
+            Stack::new(self, *self.segment(Seg::Ss), self.regs[4], self.stack_mask(), cpl, Stop::ss(ext))
         };
         if self.v86() {
             for s in [Seg::Gs, Seg::Fs, Seg::Ds, Seg::Es] {
@@ -304,10 +307,10 @@ impl Cpu {
             ist => self.task_stack64(ist * 8 + 28, ext)?,
         };
         let to = gate.gate_offset();
-        if !canonical(to) {
+        if !self.canonical(to) {
             return Err(Stop::gp(ext));
         }
-        let mut stack = Stack::new(Segment::default(), pointer & !15, u64::MAX, cpl, Stop::ss(ext));
+        let mut stack = Stack::new(self, Segment::default(), pointer & !15, u64::MAX, cpl, Stop::ss(ext));
         stack.push(8, u64::from(self.segment(Seg::Ss).selector))?;
         stack.push(8, self.regs[4])?;
         self.push_return(&mut stack, 8, event)?;
@@ -325,7 +328,7 @@ impl Cpu {
     /// # Errors
     /// What delivery raises, with EXT clear.
     pub(crate) fn software_interrupt(&mut self, vector: u8) -> Done {
-        let event = Event { vector, error: None, software: true, back: self.next_rip, resume: false };
+        let event = Event { vector, error: None, software: true, back: self.next_rip, resume: false, external: false };
         let stepping = self.system_flags & flag::TF != 0;
         self.deliver(&event)?;
         self.no_step = stepping;
@@ -341,6 +344,9 @@ impl Cpu {
         let event = Event { back: self.next_rip, ..Event::exception(e, 0) };
         let stepping = self.system_flags & flag::TF != 0;
         self.deliver(&event)?;
+        // Traps that MOV SS held back are reported by this same exception.
+        let held = std::mem::take(&mut self.pending_debug);
+        self.report_debug(held);
         self.note(&e);
         self.no_step = stepping;
         Ok(())

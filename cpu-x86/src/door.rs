@@ -3,6 +3,9 @@
 use crate::monitor::Monitor;
 use emu_core::Gpa;
 
+/// CPUID leaf by which a program of any ring marks a point; it answers as any leaf beyond the highest.
+pub const MARK_LEAF: u32 = 0x524f_4900;
+
 /// Who was running when something was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ring {
@@ -82,6 +85,25 @@ pub trait Doors {
     fn rdpmc(&mut self, ecx: u32, now: &Counts) -> Result<u64, Refused>;
     /// CPUID leaves that the PMU defines (0Ah, 1Ch, 23h…): `None` leaves them zero.
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]>;
+    /// Is supervisor state component `n` of the XSAVE family, whose registers are behind the doors, out of its initial
+    /// configuration?
+    fn component_in_use(&mut self, n: u32) -> bool {
+        let _ = n;
+        false
+    }
+    /// XSAVES: writes component `n` to `to`, which has its size. Only asked when it is in use.
+    fn component_save(&mut self, n: u32, to: &mut [u8]) {
+        let _ = n;
+        to.fill(0);
+    }
+    /// XRSTORS: loads component `n` from `from`, or its initial configuration.
+    ///
+    /// # Errors
+    /// The image is not legal, or the component is unknown; then nothing has changed.
+    fn component_restore(&mut self, n: u32, from: Option<&[u8]>, now: &Counts) -> Result<(), Refused> {
+        let _ = (n, now);
+        if from.is_none() { Ok(()) } else { Err(Refused) }
+    }
     /// The local APIC sends an inter-processor interrupt: the board delivers it (also to this processor) after the
     /// instruction. `icr` is the 64-bit interrupt command register in x2APIC layout.
     fn send_ipi(&mut self, icr: u64);
@@ -99,6 +121,8 @@ pub trait Doors {
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         None
     }
+    /// CPUID leaf [`MARK_LEAF`] is asked for with `value` in ECX: the guest marks a point for who looks on from outside.
+    fn marked(&mut self, _value: u32) {}
     /// Does the board want the processor to leave its run at the next instruction boundary (a line changed, a
     /// message is waiting, the machine is to stop)? Asked after every access to a device or the PMU.
     fn wants_attention(&self) -> bool;

@@ -82,23 +82,35 @@ pub enum Happening {
         /// CPL of the handler.
         ring: Ring,
     },
+    /// CR3 was written: address space `pcid` (0 without CR4.PCIDE) is in force; its translations went, but for global
+    /// ones, unless `keep`.
+    AddressSpace {
+        /// Process-context identifier, 12 bits.
+        pcid: u16,
+        /// Its translations stay.
+        keep: bool,
+    },
     /// All translations went, but for global ones unless `global`.
     FlushTlb {
         /// Global ones too.
         global: bool,
     },
-    /// The translation of a linear address went.
+    /// The translations of one address space went, but for global ones.
+    FlushSpace(u16),
+    /// The translation of a linear address went: in the address space in force, and global ones (INVLPG).
     FlushPage(u64),
     /// A line was flushed to memory (CLFLUSH, CLFLUSHOPT); CLWB leaves it clean in place.
     FlushLine(Gpa),
-    /// All caches were flushed (WBINVD, INVD).
-    FlushCaches,
+    /// All lines were flushed (WBINVD, INVD).
+    FlushLines,
     /// The indirect predictor was flushed (IA32_PRED_CMD).
     FlushPredictor,
     /// A store met decoded code.
     SelfModified,
     /// A walk set an accessed or dirty bit.
     MarkedPage,
+    /// A repeated string instruction did so many iterations.
+    Repeated(u64),
 }
 
 /// An observer of what the processor runs.

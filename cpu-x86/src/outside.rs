@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the doors of a run are a raw pointer for its length")]
 
 use crate::door::{Counts, Doors, NoDoors};
+use crate::monitor::Monitor;
 use crate::state::Cpu;
 use emu_core::Gpa;
 
@@ -30,11 +31,26 @@ impl Cpu {
         unsafe { &mut *self.doors.expect("within a run") }
     }
 
-    /// The PMU looks at the counts at an instruction boundary. True: it requests an interrupt.
+    /// The PMU looks at the counts at an instruction boundary. True: it requests an interrupt. What it reads and writes
+    /// meanwhile through [`crate::Sampled`] goes to memory alone: doors and monitor are shut, for they are in use.
     pub(crate) fn pmu_settle(&mut self, now: &Counts) -> bool {
-        let doors = self.doors.expect("within a run");
-        // SAFETY: as in `with_doors`; the doors are not part of the processor.
-        unsafe { (*doors).pmu_settle(now, self) }
+        let doors = self.doors.take().expect("within a run");
+        let watched = std::mem::replace(&mut self.hot.watched, false);
+        // SAFETY: as in `with_doors`; the doors are not part of the processor, which cannot reach them now.
+        let requests = unsafe { (*doors).pmu_settle(now, self) };
+        self.hot.watched = watched;
+        self.doors = Some(doors);
+        requests
+    }
+
+    /// Calls `f` with the monitor of the run, if there is one.
+    pub(crate) fn with_monitor(&mut self, f: impl FnOnce(&mut dyn Monitor, &mut Cpu)) {
+        if let Some(doors) = self.doors {
+            // SAFETY: as in `with_doors`; the monitor is part of the doors, not of the processor.
+            if let Some(monitor) = unsafe { (*doors).monitor() } {
+                f(monitor, self);
+            }
+        }
     }
 
     /// Reads a port.

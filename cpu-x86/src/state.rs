@@ -5,10 +5,12 @@
 
 use crate::alu::flag;
 pub(crate) use crate::control::{cr0, cr4, efer};
+use crate::cpuid::Features;
 use crate::door::{Counts, Doors};
 use crate::engine::tlb::Context;
 use crate::engine::{Engine, Hot, Spaces};
 use crate::lapic::Lapic;
+use crate::msr::Feedback;
 use emu_core::Ram;
 use softfp::F80;
 use std::sync::Arc;
@@ -128,6 +130,8 @@ pub struct Msrs {
     pub mtrr_mask: [u64; 10],
     pub mcg_status: u64,
     pub mc_ctl: [u64; 4],
+    pub mc_addr: [u64; 4],
+    pub mc_misc: [u64; 4],
     pub feature_control: u64,
     pub bios_sign_id: u64,
     pub misc_features: u64,
@@ -135,10 +139,7 @@ pub struct Msrs {
     pub mc_ctl2: [u64; 4],
     pub mcg_ctl: u64,
     pub power_ctl: u64,
-    /// APERF and MPERF less the unhalted cycles.
-    pub aperf_offset: u64,
-    #[allow(missing_docs, reason = "see aperf_offset")]
-    pub mperf_offset: u64,
+    pub feedback: Feedback,
 }
 
 /// Indexes into [`Cpu::regs`] past the sixteen general registers.
@@ -159,7 +160,7 @@ pub mod cell {
 
 /// Bits of [`Cpu::inhibit`] and [`Cpu::shadow`]. Source: SDM vol. 3A, 6.8.3; vol. 3C, table 25-3.
 pub(crate) mod shadow {
-    /// Blocking by STI: of maskable interrupts.
+    /// Blocking by STI: of maskable interrupts, and of NMI as Intel's processors do.
     pub const STI: u8 = 1;
     /// Blocking by MOV SS: of interrupts, NMI and debug traps.
     pub const MOV_SS: u8 = 2;
@@ -221,6 +222,8 @@ pub struct Cpu {
     pub apic_id: u32,
     /// How many processors the machine has: CPUID's topology leaves tell.
     pub cpu_count: u32,
+    /// What it offers besides what it always has: see [`Cpu::offer`].
+    pub(crate) features: Features,
     /// The latest clock that a guest has read from its TSC. The board hands it from turn to turn, so that the TSC of a
     /// processor that is behind in its turn never shows less than another has shown.
     pub shown_clock: u64,
@@ -240,6 +243,10 @@ pub struct Cpu {
     pub(crate) shadow: u8,
     /// The instruction just run takes no single-step trap (MOV SS, and those that clear TF on their way).
     pub(crate) no_step: bool,
+    /// The line that MONITOR or UMONITOR watches.
+    pub(crate) armed: Option<crate::wait::Armed>,
+    /// How MWAIT, UMWAIT or TPAUSE waits, while [`Activity::Halted`].
+    pub(crate) wait: Option<crate::wait::Wait>,
     /// An NMI waits.
     pub(crate) nmi_pending: bool,
     /// NMIs wait until the next IRET.
@@ -272,7 +279,7 @@ pub enum Activity {
     /// Executing instructions.
     #[default]
     Active,
-    /// In HLT or MWAIT: waits for an interrupt, NMI, INIT.
+    /// In HLT, MWAIT, UMWAIT or TPAUSE: waits for an interrupt, NMI, INIT, or what the latter wait for.
     Halted,
     /// After a triple fault: only INIT, NMI or reset end it.
     Shutdown,
@@ -310,9 +317,10 @@ impl Cpu {
             vec: [VecReg([0; 64]); 32],
             k: [0; 8],
             fpu: Fpu::default(),
-            msr: crate::msr::at_power_on(),
+            msr: crate::msr::at_power_on(Features::default()),
             apic_id,
             cpu_count: 1,
+            features: Features::default(),
             shown_clock: 0,
             lapic: Lapic::new(apic_id),
             random: u64::from(apic_id),
@@ -322,6 +330,8 @@ impl Cpu {
             inhibit: 0,
             shadow: 0,
             no_step: false,
+            armed: None,
+            wait: None,
             nmi_pending: false,
             nmi_blocked: false,
             pending_debug: 0,

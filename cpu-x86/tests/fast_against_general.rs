@@ -6,6 +6,7 @@
 #[path = "int_native/encode.rs"]
 #[expect(dead_code, reason = "shared with int_native, which also draws states")]
 mod encode;
+mod recorder;
 /// Where [`encode`] puts what it encodes.
 mod machine {
     pub const DATA: u64 = 0x20_1800;
@@ -26,10 +27,11 @@ mod machine {
     }
 }
 
-use cpu_x86::{Counts, Cpu, Exit, Long64, NoDoors, Table};
+use cpu_x86::{Counts, Cpu, Exit, Long64, Table};
 use emu_core::{Gpa, Ram};
 use encode::Random;
 use iced_x86::{Code, Encoder, EncodingKind, FlowControl, Instruction, Mnemonic, OpCodeOperandKind, OpKind, Register};
+use recorder::{Recorder, Told, Watching};
 use std::sync::Arc;
 
 const SEED: u64 = 0x0bad_cafe;
@@ -336,6 +338,7 @@ struct Machine {
     ram: Arc<Ram>,
     cpu: Box<Cpu>,
     step: u64,
+    doors: Watching,
 }
 
 impl Machine {
@@ -343,7 +346,17 @@ impl Machine {
         let ram = Arc::new(Ram::new(4 << 20, &[]).unwrap());
         page_tables(&ram);
         let cpu = Cpu::new(ram.clone(), 0);
-        Machine { ram, cpu, step }
+        Machine { ram, cpu, step, doors: Watching(None) }
+    }
+
+    /// Runs `s` and tells a recorder, whose cache is empty at the start.
+    fn run_told(&mut self, s: &Start) -> (After, Told) {
+        let recorder = self.doors.0.as_mut().expect("it is watched");
+        recorder.told = Told { sets: vec![Vec::new(); 64], ..Told::default() };
+        // Nothing is in the filter that the new cache has not.
+        self.cpu.set_cr(3, 0x1000).unwrap();
+        let after = self.run(s);
+        (after, self.doors.0.as_ref().expect("it is watched").told.clone())
     }
 
     fn run(&mut self, s: &Start) -> After {
@@ -352,7 +365,7 @@ impl Machine {
         let end = before.clock + MOST;
         loop {
             let now = self.cpu.counts().clock;
-            let exit = self.cpu.run(&mut NoDoors, end.min(now + self.step));
+            let exit = self.cpu.run(&mut self.doors, end.min(now + self.step));
             if exit != Exit::Time || self.cpu.counts().clock >= end {
                 return outcome(&self.cpu, &self.ram, exit, before);
             }
@@ -455,6 +468,40 @@ fn random_programs_do_the_same_in_blocks_and_one_instruction_at_a_time() {
         all.len()
     );
     assert!(halted > programs / 3 && faulted > programs / 50);
+}
+
+#[test]
+fn a_monitor_is_told_the_same_of_blocks_and_of_single_instructions_and_changes_nothing() {
+    let programs = std::env::var("FAST_PROGRAMS").map_or(5_000, |n| n.parse().unwrap());
+    let all = codes();
+    let plain: Vec<Code> = all.iter().copied().filter(|c| conditional(*c)).collect();
+    let watched = |step, unfiltered| {
+        let doors = Watching(Some(Recorder::new(unfiltered)));
+        Machine { doors, ..Machine::new(step) }
+    };
+    let (mut alone, mut blocks) = (Machine::new(1 << 30), watched(1 << 30, false));
+    let (mut steps, mut unfiltered) = (watched(1, true), watched(5, true));
+    let mut random = Random(SEED + 1);
+    let (mut halted, mut misses, mut taken) = (0, 0, 0);
+    for n in 0..programs {
+        let s = draw_start(&all, &plain, &mut random);
+        let want = alone.run(&s);
+        let (after, told) = steps.run_told(&s);
+        assert_eq!(after, want, "program {n}, watched, in steps\n{}", listing(&s));
+        assert_eq!(told.instructions, want.counts.kernel.instructions, "program {n}\n{}", listing(&s));
+        for round in 0..3 {
+            let (after, mut again) = if round == 2 { unfiltered.run_told(&s) } else { blocks.run_told(&s) };
+            assert!(after == want, "program {n} round {round}\n{}{}", listing(&s), difference(&s, &after, &want));
+            if want.exit != Exit::Halted {
+                // An instruction that faults may have touched more or less before it did.
+                (again.sets, again.misses) = (told.sets.clone(), told.misses);
+            }
+            assert_eq!(again, told, "program {n} round {round}\n{}", listing(&s));
+        }
+        halted += u32::from(want.exit == Exit::Halted);
+        (misses, taken) = (misses + told.misses, taken + told.taken.len());
+    }
+    assert!(halted > programs / 3 && misses > u64::from(programs) && taken > programs as usize / 2, "{misses} {taken}");
 }
 
 #[test]

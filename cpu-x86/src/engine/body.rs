@@ -9,8 +9,10 @@
 use super::hot::{Hot, Leave, RETURNS, Return, jump_index};
 use super::op::{Block, Link, Op};
 use super::tlb;
+use super::watch::Watch;
 use crate::alu::{self, Width, flag};
 use crate::flags::{class, condition};
+use crate::paging::canonical_in;
 use crate::state::{Cpu, cell};
 
 /// A fast form.
@@ -20,7 +22,7 @@ pub(crate) trait Body {
     /// # Safety
     /// `op` was made by the builder for this body: register numbers are below `cell::COUNT`, the slots it needs follow,
     /// and the block is alive.
-    unsafe fn run(cpu: &mut Cpu, op: *const Op) -> *const Op;
+    unsafe fn run<Eye: Watch>(cpu: &mut Cpu, op: *const Op) -> *const Op;
 }
 
 /// `body! { Name<A, B>(cpu, op) => expression }`: a type with those const parameters that is a [`Body`].
@@ -30,7 +32,7 @@ macro_rules! body {
         pub(crate) struct $name$(<$(const $p: usize),*>)?;
         impl$(<$(const $p: usize),*>)? Body for $name$(<$($p),*>)? {
             #[inline(always)]
-            unsafe fn run($cpu: &mut Cpu, $op: *const Op) -> *const Op {
+            unsafe fn run<Eye: Watch>($cpu: &mut Cpu, $op: *const Op) -> *const Op {
                 // SAFETY: the contract of Body::run.
                 unsafe { $code }
             }
@@ -51,6 +53,15 @@ macro_rules! hit {
 }
 
 pub(super) use hit;
+
+/// Leaves to the general way, which raises #GP, when an indirect branch has no canonical target.
+macro_rules! reachable {
+    ($cpu:ident, $to:ident) => {
+        if !canonical_in($to, false) && !$cpu.canonical($to) {
+            return leave($cpu, Leave::General);
+        }
+    };
+}
 
 const WIDTHS: [Width; 4] = [Width::B, Width::W, Width::D, Width::Q];
 const fn width(w: usize) -> Width {
@@ -97,12 +108,15 @@ pub(super) unsafe fn ea<const AM: usize>(cpu: &Cpu, op: *const Op) -> u64 {
 
 /// Host address of `1 << W` bytes at `at`, or `None` and the miss is noted.
 #[inline(always)]
-pub(crate) unsafe fn host<const W: usize, const WRITE: bool>(cpu: &mut Cpu, at: u64) -> Option<*mut u8> {
+pub(crate) unsafe fn host<Eye: Watch, const W: usize, const WRITE: bool>(cpu: &mut Cpu, at: u64) -> Option<*mut u8> {
     // SAFETY: `tlb` points to `tlb::ENTRIES` entries; an entry that hits leads to the whole access.
     unsafe {
         let e = &*cpu.hot.tlb.add(tlb::index(at));
         let tag = if WRITE { e.write } else { e.read };
         if at.wrapping_sub(tag) <= 4096 - (1 << W) {
+            if Eye::ON && !cpu.hot.is_recent(at, 1 << W, WRITE) {
+                cpu.observe(at, 1 << W, WRITE);
+            }
             return Some(at.wrapping_add(e.addend) as *mut u8);
         }
     }
@@ -135,31 +149,31 @@ pub(super) unsafe fn put_host<const W: usize>(p: *mut u8, v: u64) {
     }
 }
 #[inline(always)]
-unsafe fn load<const W: usize>(cpu: &mut Cpu, at: u64) -> Option<u64> {
+unsafe fn load<Eye: Watch, const W: usize>(cpu: &mut Cpu, at: u64) -> Option<u64> {
     // SAFETY: as in `host`.
-    unsafe { host::<W, false>(cpu, at).map(|p| get_host::<W>(p)) }
+    unsafe { host::<Eye, W, false>(cpu, at).map(|p| get_host::<W>(p)) }
 }
 
 /// Host addresses of the two quadwords at `at`, which may lie in two pages.
 #[inline(always)]
-unsafe fn two<const WRITE: bool>(cpu: &mut Cpu, at: u64) -> Option<(*mut u8, *mut u8)> {
+unsafe fn two<Eye: Watch, const WRITE: bool>(cpu: &mut Cpu, at: u64) -> Option<(*mut u8, *mut u8)> {
     // SAFETY: as in `host`.
     unsafe {
-        if let Some(low) = host::<4, WRITE>(cpu, at) {
+        if let Some(low) = host::<Eye, 4, WRITE>(cpu, at) {
             return Some((low, low.add(8)));
         }
-        let high = host::<3, WRITE>(cpu, at.wrapping_add(8))?;
-        Some((host::<3, WRITE>(cpu, at)?, high))
+        let high = host::<Eye, 3, WRITE>(cpu, at.wrapping_add(8))?;
+        Some((host::<Eye, 3, WRITE>(cpu, at)?, high))
     }
 }
 
 /// Pushes a quadword.
 #[inline(always)]
-unsafe fn push(cpu: &mut Cpu, v: u64) -> Option<()> {
+unsafe fn push<Eye: Watch>(cpu: &mut Cpu, v: u64) -> Option<()> {
     // SAFETY: as in `host`; register 4 is rSP.
     unsafe {
         let sp = reg(cpu, 4).wrapping_sub(8);
-        let p = host::<3, true>(cpu, sp)?;
+        let p = host::<Eye, 3, true>(cpu, sp)?;
         put_host::<3>(p, v);
         set(cpu, 4, sp);
         Some(())
@@ -256,7 +270,7 @@ fn operate<const O: usize, const W: usize, const FL: usize>(cpu: &mut Cpu, a: u6
 
 /// `a O b` into memory at `at`.
 #[inline(always)]
-unsafe fn operate_memory<const O: usize, const W: usize, const FL: usize>(
+unsafe fn operate_memory<Eye: Watch, const O: usize, const W: usize, const FL: usize>(
     cpu: &mut Cpu,
     at: u64,
     b: u64,
@@ -264,11 +278,11 @@ unsafe fn operate_memory<const O: usize, const W: usize, const FL: usize>(
     // SAFETY: as in `host`.
     unsafe {
         if !writes(O) {
-            let a = load::<W>(cpu, at)?;
+            let a = load::<Eye, W>(cpu, at)?;
             operate::<O, W, FL>(cpu, a, b);
             return Some(());
         }
-        let p = host::<W, true>(cpu, at)?;
+        let p = host::<Eye, W, true>(cpu, at)?;
         let r = operate::<O, W, FL>(cpu, get_host::<W>(p), b);
         put_host::<W>(p, r);
         Some(())
@@ -292,7 +306,7 @@ body! {
     }
     /// r = r O [m]
     AluRm<O, W, FL, AM>(cpu, op) {
-        let b = hit!(load::<W>(cpu, ea::<AM>(cpu, op)));
+        let b = hit!(load::<Eye, W>(cpu, ea::<AM>(cpu, op)));
         let a = reg(cpu, (*op).a);
         let r = operate::<O, W, FL>(cpu, a, b);
         if writes(O) { put::<W>(cpu, (*op).a, r) }
@@ -301,17 +315,17 @@ body! {
     /// [m] = [m] O r
     AluMr<O, W, FL, AM>(cpu, op) {
         let b = reg(cpu, (*op).a);
-        hit!(operate_memory::<O, W, FL>(cpu, ea::<AM>(cpu, op), b));
+        hit!(operate_memory::<Eye, O, W, FL>(cpu, ea::<AM>(cpu, op), b));
         op.add(1)
     }
     /// [m] = [m] O imm8 (in `d`, sign-extended)
     AluMi<O, W, FL, AM>(cpu, op) {
-        hit!(operate_memory::<O, W, FL>(cpu, ea::<AM>(cpu, op), (*op).d as i8 as i64 as u64));
+        hit!(operate_memory::<Eye, O, W, FL>(cpu, ea::<AM>(cpu, op), (*op).d as i8 as i64 as u64));
         op.add(1)
     }
     /// [m] = [m] O imm32 (in the next slot)
     AluMi32<O, W, FL, AM>(cpu, op) {
-        hit!(operate_memory::<O, W, FL>(cpu, ea::<AM>(cpu, op), (*op.add(1)).imm as i64 as u64));
+        hit!(operate_memory::<Eye, O, W, FL>(cpu, ea::<AM>(cpu, op), (*op.add(1)).imm as i64 as u64));
         op.add(2)
     }
     MovRr<W>(cpu, op) {
@@ -329,22 +343,22 @@ body! {
     }
     /// r = [m]; `X` 0 zero-extends to 64 bits, 1 sign-extends to 32, 2 to 64, 3 keeps the rest of the register
     Load<W, X, AM>(cpu, op) {
-        let v = hit!(load::<W>(cpu, ea::<AM>(cpu, op)));
+        let v = hit!(load::<Eye, W>(cpu, ea::<AM>(cpu, op)));
         extend::<W, X>(cpu, (*op).a, v);
         op.add(1)
     }
     Store<W, AM>(cpu, op) {
-        let p = hit!(host::<W, true>(cpu, ea::<AM>(cpu, op)));
+        let p = hit!(host::<Eye, W, true>(cpu, ea::<AM>(cpu, op)));
         put_host::<W>(p, reg(cpu, (*op).a));
         op.add(1)
     }
     StoreI<W, AM>(cpu, op) {
-        let p = hit!(host::<W, true>(cpu, ea::<AM>(cpu, op)));
+        let p = hit!(host::<Eye, W, true>(cpu, ea::<AM>(cpu, op)));
         put_host::<W>(p, (*op).d as i8 as i64 as u64);
         op.add(1)
     }
     StoreI32<W, AM>(cpu, op) {
-        let p = hit!(host::<W, true>(cpu, ea::<AM>(cpu, op)));
+        let p = hit!(host::<Eye, W, true>(cpu, ea::<AM>(cpu, op)));
         put_host::<W>(p, (*op.add(1)).imm as i64 as u64);
         op.add(2)
     }
@@ -431,7 +445,7 @@ body! {
     }
     /// INC (`O` 0) and DEC (1) of memory
     StepM<O, W, FL, AM>(cpu, op) {
-        let p = hit!(host::<W, true>(cpu, ea::<AM>(cpu, op)));
+        let p = hit!(host::<Eye, W, true>(cpu, ea::<AM>(cpu, op)));
         let a = get_host::<W>(p);
         let r = width(W).zx(if O == 0 { a.wrapping_add(1) } else { a.wrapping_sub(1) });
         if FL == 1 { let c = carry(cpu); lazy(cpu, if O == 0 { class::INC } else { class::DEC }, W, r, c) }
@@ -465,7 +479,7 @@ body! {
     }
     /// a = a * [m]
     ImulRm<W, FL>(cpu, op) {
-        let b = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
+        let b = hit!(load::<Eye, W>(cpu, ea::<5>(cpu, op)));
         let a = reg(cpu, (*op).a);
         let r = multiply::<W, FL>(cpu, a, b);
         put::<W>(cpu, (*op).a, r);
@@ -479,7 +493,7 @@ body! {
     }
     /// rDX:rAX = rAX * [m], unsigned
     MulM<W, FL>(cpu, op) {
-        let b = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
+        let b = hit!(load::<Eye, W>(cpu, ea::<5>(cpu, op)));
         widening::<W, FL>(cpu, b);
         op.add(1)
     }
@@ -524,7 +538,7 @@ body! {
         op.add(1)
     }
     SetM<CC>(cpu, op) {
-        let p = hit!(host::<0, true>(cpu, ea::<5>(cpu, op)));
+        let p = hit!(host::<Eye, 0, true>(cpu, ea::<5>(cpu, op)));
         *p = u8::from(condition(cpu.status_flags(), CC as u8));
         op.add(1)
     }
@@ -535,24 +549,24 @@ body! {
         op.add(1)
     }
     CmovM<CC, W>(cpu, op) {
-        let b = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
+        let b = hit!(load::<Eye, W>(cpu, ea::<5>(cpu, op)));
         let v = if condition(cpu.status_flags(), CC as u8) { b } else { reg(cpu, (*op).a) };
         put::<W>(cpu, (*op).a, v);
         op.add(1)
     }
     Push(cpu, op) {
         let v = reg(cpu, (*op).a);
-        hit!(push(cpu, v));
+        hit!(push::<Eye>(cpu, v));
         op.add(1)
     }
     PushI(cpu, op) {
         let v = (*op).imm as i64 as u64;
-        hit!(push(cpu, v));
+        hit!(push::<Eye>(cpu, v));
         op.add(1)
     }
     Push2(cpu, op) {
         let sp = reg(cpu, 4).wrapping_sub(16);
-        let (high, low) = match two::<true>(cpu, sp) {
+        let (high, low) = match two::<Eye, true>(cpu, sp) {
             Some((low, high)) => (high, low),
             None => return leave(cpu, Leave::Pair),
         };
@@ -562,20 +576,20 @@ body! {
         op.add(1)
     }
     PushM(cpu, op) {
-        let v = hit!(load::<3>(cpu, ea::<5>(cpu, op)));
-        hit!(push(cpu, v));
+        let v = hit!(load::<Eye, 3>(cpu, ea::<5>(cpu, op)));
+        hit!(push::<Eye>(cpu, v));
         op.add(1)
     }
     Pop(cpu, op) {
         let sp = reg(cpu, 4);
-        let v = hit!(load::<3>(cpu, sp));
+        let v = hit!(load::<Eye, 3>(cpu, sp));
         set(cpu, 4, sp.wrapping_add(8));
         set(cpu, (*op).a, v);
         op.add(1)
     }
     Pop2(cpu, op) {
         let sp = reg(cpu, 4);
-        let (low, high) = match two::<false>(cpu, sp) {
+        let (low, high) = match two::<Eye, false>(cpu, sp) {
             Some(both) => both,
             None => return leave(cpu, Leave::Pair),
         };
@@ -586,7 +600,7 @@ body! {
     }
     Leave64(cpu, op) {
         let bp = reg(cpu, 5);
-        let v = hit!(load::<3>(cpu, bp));
+        let v = hit!(load::<Eye, 3>(cpu, bp));
         set(cpu, 4, bp.wrapping_add(8));
         set(cpu, 5, v);
         op.add(1)
@@ -598,7 +612,7 @@ body! {
         op.add(1)
     }
     XchgM<W>(cpu, op) {
-        let p = hit!(host::<W, true>(cpu, ea::<5>(cpu, op)));
+        let p = hit!(host::<Eye, W, true>(cpu, ea::<5>(cpu, op)));
         let old = get_host::<W>(p);
         put_host::<W>(p, reg(cpu, (*op).a));
         put::<W>(cpu, (*op).a, old);
@@ -606,7 +620,7 @@ body! {
     }
     /// CMPXCHG [m], r with rAX; flags always written
     CmpxchgM<W>(cpu, op) {
-        let p = hit!(host::<W, true>(cpu, ea::<5>(cpu, op)));
+        let p = hit!(host::<Eye, W, true>(cpu, ea::<5>(cpu, op)));
         let (old, acc) = (get_host::<W>(p), width(W).zx(reg(cpu, 0)));
         lazy(cpu, class::SUB, W, acc, old);
         if old == acc { put_host::<W>(p, reg(cpu, (*op).a)) } else { put::<W>(cpu, 0, old) }
@@ -614,7 +628,7 @@ body! {
     }
     /// XADD [m], r
     XaddM<W, FL>(cpu, op) {
-        let p = hit!(host::<W, true>(cpu, ea::<5>(cpu, op)));
+        let p = hit!(host::<Eye, W, true>(cpu, ea::<5>(cpu, op)));
         let (old, b) = (get_host::<W>(p), reg(cpu, (*op).a));
         let r = operate::<ADD, W, FL>(cpu, old, b);
         put_host::<W>(p, r);
@@ -807,11 +821,11 @@ unsafe fn jump(cpu: &mut Cpu, to: u64) -> *const Op {
 
 /// Pushes a call's return address, `distance` from the page, and remembers it with the link behind the call.
 #[inline(always)]
-unsafe fn push_return(cpu: &mut Cpu, distance: i32, link: *const Link) -> Option<()> {
+unsafe fn push_return<Eye: Watch>(cpu: &mut Cpu, distance: i32, link: *const Link) -> Option<()> {
     // SAFETY: as in `host`.
     unsafe {
         let back = cpu.regs[cell::PAGE].wrapping_add(distance as i64 as u64);
-        push(cpu, back)?;
+        push::<Eye>(cpu, back)?;
         let top = cpu.hot.return_top.wrapping_add(1) % RETURNS as u32;
         cpu.hot.return_top = top;
         cpu.hot.returns[top as usize] = Return { key: back ^ cpu.hot.generation, link };
@@ -846,7 +860,7 @@ body! {
     }
     /// CMP [m], imm8 (`d`) and Jcc
     CmpJccMi<CC, W, CROSS>(cpu, op) {
-        let a = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
+        let a = hit!(load::<Eye, W>(cpu, ea::<5>(cpu, op)));
         let b = (*op).d as i8 as i64 as u64;
         operate::<CMP, W, 1>(cpu, a, b);
         let taken = after_sub::<CC, W>(a, b);
@@ -854,7 +868,7 @@ body! {
     }
     /// CMP r, [m] and Jcc
     CmpJccRm<CC, W, CROSS>(cpu, op) {
-        let b = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
+        let b = hit!(load::<Eye, W>(cpu, ea::<5>(cpu, op)));
         let a = reg(cpu, (*op).a);
         operate::<CMP, W, 1>(cpu, a, b);
         let taken = after_sub::<CC, W>(a, b);
@@ -876,7 +890,7 @@ body! {
     }
     /// TEST [m], imm8 (`d`) and Jcc
     TestJccMi<CC, W, CROSS>(cpu, op) {
-        let a = hit!(load::<W>(cpu, ea::<5>(cpu, op)));
+        let a = hit!(load::<Eye, W>(cpu, ea::<5>(cpu, op)));
         let r = operate::<TEST, W, 1>(cpu, a, (*op).d as i8 as i64 as u64);
         let taken = after_logic::<CC, W>(r);
         decide::<CROSS>(cpu, op, taken)
@@ -928,13 +942,14 @@ body! {
     }
     /// CALL rel in 64-bit mode: `imm` is the return address's distance from the page. Links: target, what follows.
     Call<CROSS>(cpu, op) {
-        hit!(push_return(cpu, (*op).imm, links(op, 1)));
+        hit!(push_return::<Eye>(cpu, (*op).imm, links(op, 1)));
         follow::<CROSS>(cpu, links(op, 0), true)
     }
     /// RET in 64-bit mode; `imm` more bytes are dropped.
     Ret(cpu, op) {
         let sp = reg(cpu, 4);
-        let to = hit!(load::<3>(cpu, sp));
+        let to = hit!(load::<Eye, 3>(cpu, sp));
+        reachable!(cpu, to);
         set(cpu, 4, sp.wrapping_add(8).wrapping_add((*op).imm as u64));
         let top = cpu.hot.return_top;
         let r = cpu.hot.returns[top as usize % RETURNS];
@@ -954,21 +969,25 @@ body! {
     }
     JmpR(cpu, op) {
         let to = reg(cpu, (*op).a);
+        reachable!(cpu, to);
         jump(cpu, to)
     }
     JmpM(cpu, op) {
-        let to = hit!(load::<3>(cpu, ea::<5>(cpu, op)));
+        let to = hit!(load::<Eye, 3>(cpu, ea::<5>(cpu, op)));
+        reachable!(cpu, to);
         jump(cpu, to)
     }
     /// CALL r; the return address's distance from the page is in the next slot, then its link.
     CallR(cpu, op) {
         let to = reg(cpu, (*op).a);
-        hit!(push_return(cpu, (*op.add(1)).imm, links(op, 1)));
+        reachable!(cpu, to);
+        hit!(push_return::<Eye>(cpu, (*op.add(1)).imm, links(op, 1)));
         jump(cpu, to)
     }
     CallM(cpu, op) {
-        let to = hit!(load::<3>(cpu, ea::<5>(cpu, op)));
-        hit!(push_return(cpu, (*op.add(1)).imm, links(op, 1)));
+        let to = hit!(load::<Eye, 3>(cpu, ea::<5>(cpu, op)));
+        reachable!(cpu, to);
+        hit!(push_return::<Eye>(cpu, (*op.add(1)).imm, links(op, 1)));
         jump(cpu, to)
     }
 }

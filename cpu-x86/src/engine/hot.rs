@@ -53,7 +53,7 @@ pub(crate) struct Hot {
     pub countdown: i64,
     /// Entries of the TLB context in force.
     pub tlb: *const Entry,
-    /// Code generation in force, in bits 63:48.
+    /// Code generation in force, in bits 63:48; a hash of it in 47:12.
     pub generation: u64,
     pub jumps: *const Jump,
     pub return_top: u32,
@@ -68,6 +68,22 @@ pub(crate) struct Hot {
     /// The link of a return that was expected but not linked yet, or null.
     pub patch: *const Link,
     pub returns: [Return; RETURNS],
+    /// Is a monitor told?
+    pub watched: bool,
+    /// For each set of the monitor's cache the line that was touched last: linear address / 64, times 2, plus 1 when it
+    /// was written. See [`crate::monitor::Touched`].
+    pub recent: [u64; 64],
+}
+
+impl Hot {
+    /// Would telling the monitor of this access change nothing?
+    #[inline(always)]
+    pub fn is_recent(&self, at: u64, bytes: u64, write: bool) -> bool {
+        let line = at >> 6;
+        let seen = self.recent[(line & 63) as usize];
+        let same = if write { seen == line << 1 | 1 } else { seen >> 1 == line };
+        same && (at & 63) + bytes <= 64
+    }
 }
 
 /// Index of linear address `at` in the jump cache.

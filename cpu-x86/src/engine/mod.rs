@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "threaded dispatch of the interpreter")]
 
 mod body;
+mod general;
 mod hot;
 mod op;
 mod pairs;
@@ -14,6 +15,7 @@ mod space;
 pub(crate) mod tlb;
 mod translate;
 mod vector;
+mod watch;
 
 pub use run::{Exit, Missing};
 pub(crate) use space::{Paging, Spaces};
@@ -29,6 +31,7 @@ use iced_x86::Instruction;
 use op::{Blocks, Handler, Op, UNLINKED};
 use space::Refill;
 use translate::Calls;
+use watch::{Unwatched, Watch};
 
 /// The engine's state apart from [`Hot`].
 pub(crate) struct Engine {
@@ -44,6 +47,8 @@ pub(crate) struct Engine {
     ring: u8,
     /// Why an instruction did not complete.
     stop: Option<Stop>,
+    /// The instruction that runs is not in a block.
+    pub alone: bool,
     /// A counter of the PMU can overflow: a change of ring changes the deadline.
     counting: bool,
     /// Something happened that the run loop must look at before the next block.
@@ -79,6 +84,7 @@ impl Engine {
             missed: (0, 0, 0),
             ring: 0,
             stop: None,
+            alone: false,
             counting: false,
             look: false,
             notes: Notes::default(),
@@ -100,6 +106,8 @@ impl Hot {
             left: std::ptr::null(),
             to: 0,
             patch: std::ptr::null(),
+            watched: false,
+            recent: [u64::MAX; 64],
             returns: [Return { key: u64::MAX, link: std::ptr::null() }; RETURNS],
         }
     }
@@ -121,19 +129,23 @@ macro_rules! handler {
 macro_rules! go {
     ($cpu:ident, $next:expr) => {{
         let next = $next;
-        #[cfg(not(engine_loop))]
+        #[cfg(not(any(engine_loop, debug_assertions)))]
         // SAFETY: the first slot of an op holds a handler.
         return unsafe { std::mem::transmute::<u64, Handler>((*next).h)($cpu, next) };
-        #[cfg(engine_loop)]
+        #[cfg(any(engine_loop, debug_assertions))]
         return next;
     }};
 }
 
 handler! {
     /// Runs a body, then what follows.
-    fn threaded<B: Body>(cpu, op) {
+    fn threaded<B: Body, Eye: Watch>(cpu, op) {
+        if Eye::ON {
+            // SAFETY: as below.
+            unsafe { (*cpu).hot.left = op };
+        }
         // SAFETY: the builder made the op for this body; `cpu` is the exclusive reference `drive` was given.
-        let next = unsafe { B::run(&mut *cpu, op) };
+        let next = unsafe { B::run::<Eye>(&mut *cpu, op) };
         if next.is_null() {
             // SAFETY: as above.
             return unsafe { missed(cpu, op) };
@@ -146,13 +158,13 @@ handler! {
     /// Runs two bodies, then what follows.
     fn twice<A: Body, B: Body>(cpu, op) {
         // SAFETY: as in `threaded`; `A` is no branch, so what it returns is the op that the builder put behind it.
-        let second = unsafe { A::run(&mut *cpu, op) };
+        let second = unsafe { A::run::<Unwatched>(&mut *cpu, op) };
         if second.is_null() {
             // SAFETY: as above.
             return unsafe { missed(cpu, op) };
         }
         // SAFETY: as above.
-        let next = unsafe { B::run(&mut *cpu, second) };
+        let next = unsafe { B::run::<Unwatched>(&mut *cpu, second) };
         if next.is_null() {
             // SAFETY: as above.
             return unsafe { missed(cpu, second) };
@@ -189,6 +201,15 @@ handler! {
 }
 
 handler! {
+    /// Tells the monitor which block begins.
+    fn enter(cpu, op) {
+        // SAFETY: as in `threaded`.
+        unsafe { watch::enter(&mut *cpu, op) };
+        go!(cpu, op.wrapping_add(1))
+    }
+}
+
+handler! {
     /// Calls the instruction's meaning, then goes on.
     fn call_plain(cpu, op) {
         // SAFETY: as in `threaded`.
@@ -218,12 +239,12 @@ handler! {
 handler! {
     /// Ends a run of handlers.
     fn exit(_cpu, op) {
-        #[cfg(engine_loop)]
+        #[cfg(any(engine_loop, debug_assertions))]
         {
             let _ = op;
             return std::ptr::null();
         }
-        #[cfg(not(engine_loop))]
+        #[cfg(not(any(engine_loop, debug_assertions)))]
         op
     }
 }
@@ -238,6 +259,7 @@ pub(crate) fn exit_op() -> *const Op {
 /// Handlers for translation.
 fn calls() -> Calls {
     Calls {
+        enter: enter as *const () as u64,
         plain: call_plain as *const () as u64,
         end: call_end as *const () as u64,
         vector: call_vector as *const () as u64,
@@ -252,9 +274,9 @@ unsafe fn drive(cpu: &mut Cpu, op: *const Op) {
     let cpu = std::ptr::from_mut(cpu);
     // SAFETY: the first slot of an op holds a handler.
     unsafe {
-        #[cfg(not(engine_loop))]
+        #[cfg(not(any(engine_loop, debug_assertions)))]
         std::mem::transmute::<u64, Handler>((*op).h)(cpu, op);
-        #[cfg(engine_loop)]
+        #[cfg(any(engine_loop, debug_assertions))]
         {
             let mut op = op;
             while !op.is_null() {
@@ -287,8 +309,8 @@ unsafe fn call(cpu: &mut Cpu, op: *const Op, ends: bool) -> *const Op {
     };
     let next = cpu.regs[cell::PAGE].wrapping_add(head.imm as i64 as u64);
     cpu.set_position(next, u64::from(head.d));
-    let result = run(cpu, i);
     cpu.hot.left = op;
+    let result = run(cpu, i);
     cpu.hot.leave = match result {
         Err(stop) => {
             cpu.engine.stop = Some(stop);

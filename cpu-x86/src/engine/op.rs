@@ -9,6 +9,7 @@
 use crate::exec::simd::Vector;
 use crate::state::Cpu;
 use emu_core::Ram;
+use iced_x86::Instruction;
 use memmap2::{MmapMut, MmapOptions};
 
 /// The function that runs an op and, by a tail call, those after it. Returns when an exit op is reached.
@@ -155,6 +156,8 @@ pub(crate) struct Draft {
     pub starts: Vec<u16>,
     /// Vector instructions, each with the slot that is to hold its number.
     pub vectors: Vec<(usize, Vector)>,
+    /// The instructions, for who is told of the block.
+    pub code: Vec<Instruction>,
 }
 
 /// All blocks of one processor.

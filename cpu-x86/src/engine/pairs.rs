@@ -6,6 +6,7 @@
 use super::body::*;
 use super::op::Handler;
 use super::vector::*;
+use super::watch::Unwatched;
 use super::{threaded, twice};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -15,8 +16,8 @@ macro_rules! pairs {
         /// (first handler, second handler, both in one).
         fn table() -> Vec<[u64; 3]> {
             vec![$([
-                threaded::<$a> as Handler as usize as u64,
-                threaded::<$b> as Handler as usize as u64,
+                threaded::<$a, Unwatched> as Handler as usize as u64,
+                threaded::<$b, Unwatched> as Handler as usize as u64,
                 twice::<$a, $b> as Handler as usize as u64,
             ]),*]
         }

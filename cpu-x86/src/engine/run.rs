@@ -3,16 +3,14 @@
 
 use super::hot::Leave;
 use super::op::{self, Block, Link, lane};
-use super::translate::{self, Mode, Source, Translated, is_branch, is_conditional, translate};
+use super::translate::{Mode, Source, Translated, translate};
 use super::{FETCHES, calls, drive};
 use crate::alu::flag;
 use crate::door::{Counts, Doors, Facts, Ring};
-use crate::exec;
-use crate::fault::{Done, Stop};
-use crate::memory::{Access, canonical};
+use crate::fault::Stop;
+use crate::memory::Access;
 use crate::paging::Who;
 use crate::state::{Activity, Cpu, Seg, Segment, cell, cr0, cr4};
-use iced_x86::{Decoder, DecoderOptions, Instruction};
 use std::sync::Arc;
 
 /// Why a run ended.
@@ -83,7 +81,7 @@ impl Cpu {
     }
 
     /// Books what was retired under the ring it was retired in.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let facts = self.unsettled();
         add(&mut self.settled, self.engine.ring, facts);
         // What is left of the budget stays; the lanes below start anew.
@@ -108,15 +106,17 @@ impl Cpu {
         self.settled.clock = self.settled.clock.max(clock);
     }
 
-    /// The clock tick at which this processor's own timer comes due, if one is set.
+    /// The clock tick at which this processor's own timer comes due, or its wait ends, if there is one.
     pub fn next_event(&self) -> Option<u64> {
-        self.lapic.next_timer()
+        let wait = self.wait.map(|w| w.deadline).filter(|d| *d != u64::MAX);
+        self.lapic.next_timer().into_iter().chain(wait).min()
     }
 
     fn run_with_doors(&mut self, until: u64) -> Exit {
         loop {
             self.settle();
             self.engine.look = false;
+            self.look_for_monitor();
             self.lapic.advance(self.settled.clock);
             let counts = self.settled;
             if self.pmu_settle(&counts) {
@@ -185,17 +185,19 @@ impl Cpu {
             return Ok(());
         }
         let (tf, rf) = (self.system_flags & flag::TF != 0, self.system_flags & flag::RF != 0);
-        let retired = self.counts_of_run();
+        let before = self.unsettled();
         self.select(self.mode().0);
+        let next = self.fetch_instruction().map_or(0, |i| self.rip.wrapping_add(i.len() as u64));
         self.general()?;
-        if self.counts_of_run() != retired {
-            self.after_step(tf, rf);
+        let after = self.unsettled();
+        if after.instructions != before.instructions {
+            let branched =
+                after.branches != before.branches && (after.conditional == before.conditional || self.rip != next);
+            self.after_step(tf && (branched || !self.steps_on_branches()), rf);
+        } else {
+            self.after_iteration(tf);
         }
         Ok(())
-    }
-
-    fn counts_of_run(&self) -> u64 {
-        self.unsettled().instructions
     }
 
     /// The mode that the current state decodes and runs in.
@@ -203,7 +205,7 @@ impl Cpu {
         let bits = self.code_bits();
         let flat = bits == 64 || bits == 32 && self.protected() && !self.v86() && self.is_flat();
         let sse = self.cr0 & (cr0::EM | cr0::TS) == 0 && self.cr4 & cr4::OSFXSR != 0;
-        Mode::new(bits, flat, sse)
+        Mode::new(bits, flat, sse, self.hot.watched)
     }
 
     /// Do CS, DS, ES and SS span all 4 GiB from 0, readable and writable, so that no access needs a segment check?
@@ -265,6 +267,10 @@ impl Cpu {
                 }
                 Leave::Indirect => {
                     let (to, patch) = (self.hot.to, std::mem::replace(&mut self.hot.patch, std::ptr::null()));
+                    if mode.long() && !self.canonical(to) {
+                        self.refuse_transfer()?;
+                        return Ok(!self.must_look());
+                    }
                     let Some(next) = self.enter(to, mode)? else { return Ok(false) };
                     self.remember_jump(to, next);
                     if !patch.is_null() && !self.hot.left.is_null() {
@@ -304,6 +310,16 @@ impl Cpu {
                 Leave::None | Leave::Pair => return Ok(false),
             }
         }
+    }
+
+    /// The transfer that the handlers left for goes nowhere: it faults where it stands, its stack pointer as before.
+    ///
+    /// Differs: the return address that a CALL has pushed by then stays below the stack.
+    fn refuse_transfer(&mut self) -> Result<(), Box<Missing>> {
+        self.give_back(false);
+        let moved = self.fetch_instruction().map_or(0, |i| i.stack_pointer_increment());
+        self.regs[4] = self.regs[4].wrapping_sub(i64::from(moved).cast_unsigned());
+        self.general()
     }
 
     /// Reaches linear address `to`: its block, paid for, with the page cell set; `None` when that took the whole way
@@ -357,7 +373,14 @@ impl Cpu {
             return Ok(Reach::Short);
         }
         let block = self.block_at(at, mode)?;
-        Ok(if self.pay(block) { Reach::Block(block) } else { Reach::Short })
+        Ok(if self.is_within_code(block, mode) && self.pay(block) { Reach::Block(block) } else { Reach::Short })
+    }
+
+    /// Does `block`, which begins at `rip`, end within the limit of CS? The general path raises what is to be raised.
+    fn is_within_code(&self, block: *const Block, mode: Mode) -> bool {
+        // SAFETY: the caller holds a live block.
+        let bytes = u64::from(unsafe { (*block).bytes });
+        mode.long() || self.rip.wrapping_add(bytes) <= u64::from(self.seg[Seg::Cs as usize].limit) + 1
     }
 
     fn block_at(&mut self, at: u64, mode: Mode) -> Result<*const Block, Stop> {
@@ -390,6 +413,9 @@ impl Cpu {
             }
         };
         (draft.head.page, draft.head.page2) = (page, page2);
+        if mode.watched() {
+            self.describe(&draft.head, &mut draft.slots, &draft.code);
+        }
         for p in [page, page2] {
             if p != u32::MAX && ram.watchers(p as usize) & self.engine.blocks.me == 0 {
                 self.protect(p as usize);
@@ -399,7 +425,7 @@ impl Cpu {
         Ok(self.engine.blocks.add(draft, &ram))
     }
 
-    fn wrap_code(&self, at: u64) -> u64 {
+    pub(super) fn wrap_code(&self, at: u64) -> u64 {
         if self.is_64bit() { at } else { at & 0xffff_ffff }
     }
 
@@ -407,8 +433,8 @@ impl Cpu {
     ///
     /// # Errors
     /// #PF, #GP for a non-canonical address, `Unimplemented` when it is no memory.
-    fn fetch_page(&mut self, at: u64) -> Result<u32, Stop> {
-        if self.is_64bit() && !canonical(at) {
+    pub(super) fn fetch_page(&mut self, at: u64) -> Result<u32, Stop> {
+        if self.is_64bit() && !self.canonical(at) {
             return Err(Stop::gp(0));
         }
         let key = (at & !0xfff) ^ self.hot.generation;
@@ -451,7 +477,7 @@ impl Cpu {
 
     /// The block of the op that left did not run to its end: takes back what was paid for the rest. `done`: the
     /// instruction of that op has retired.
-    fn give_back(&mut self, done: bool) {
+    pub(super) fn give_back(&mut self, done: bool) {
         let (block, slot) = self.engine.blocks.owner(self.hot.left);
         let n = block.instruction_of(slot);
         let retired = n + usize::from(done);
@@ -460,6 +486,7 @@ impl Cpu {
             // Only the last instruction of a block is a branch.
             let packed = block.cost;
             self.hot.countdown -= packed - ((retired as i64) << lane::INSTRUCTIONS);
+            self.tell_cut(retired as u32);
         }
         if !done {
             let (base, mask) = self.code_frame();
@@ -467,67 +494,8 @@ impl Cpu {
         }
     }
 
-    /// Runs the one instruction at `rip` the general way.
-    fn general(&mut self) -> Result<(), Box<Missing>> {
-        let i = match self.fetch_instruction() {
-            Ok(i) => i,
-            Err(stop) => return self.stopped(stop),
-        };
-        self.next_rip = self.rip.wrapping_add(i.len() as u64) & self.code_frame().1;
-        self.regs[cell::PAGE] = self.code_address(self.rip) & !0xfff;
-        let facts =
-            1 << lane::INSTRUCTIONS | i64::from(is_branch(&i)) << lane::BRANCHES | i64::from(is_conditional(&i));
-        self.hot.countdown += facts;
-        let done: Done = match exec::lookup(&i) {
-            Some(meaning) => (meaning.run)(self, &i),
-            None => translate::without_meaning(self, &i),
-        };
-        match done {
-            Ok(()) => {
-                self.rip = self.next_rip;
-                Ok(())
-            }
-            Err(stop) => {
-                self.hot.countdown -= facts;
-                self.stopped(stop)
-            }
-        }
-    }
-
-    fn fetch_instruction(&mut self) -> Result<Instruction, Stop> {
-        let at = self.code_address(self.rip);
-        let page = self.fetch_page(at)?;
-        let ram = Arc::clone(&self.ram);
-        let mut bytes = [0; 15];
-        let start = (at & 0xfff) as usize;
-        let first = bytes.len().min(4096 - start);
-        read_host(&ram, page, start, &mut bytes[..first]);
-        let decode = |b: &[u8]| Decoder::with_ip(self.code_bits(), b, start as u64, DecoderOptions::NONE).decode();
-        let i = decode(&bytes[..first]);
-        if first == bytes.len() || !i.is_invalid() {
-            return Ok(i);
-        }
-        let page = self.fetch_page(self.wrap_code(at.wrapping_add(first as u64)))?;
-        read_host(&ram, page, 0, &mut bytes[first..]);
-        let bits = self.code_bits();
-        Ok(Decoder::with_ip(bits, &bytes, start as u64, DecoderOptions::NONE).decode())
-    }
-
-    /// An instruction at `rip` stopped: delivers its exception, or reports what is missing.
-    fn stopped(&mut self, stop: Stop) -> Result<(), Box<Missing>> {
-        match stop {
-            Stop::Again => {}
-            Stop::Exception(e) => {
-                self.settle_before_ring_change();
-                self.raise(e);
-            }
-            Stop::Unimplemented => return Err(self.missing()),
-        }
-        Ok(())
-    }
-
     /// What is retired so far belongs to the ring that is about to be left.
-    fn settle_before_ring_change(&mut self) {
+    pub(super) fn settle_before_ring_change(&mut self) {
         self.settle();
     }
 
@@ -546,20 +514,6 @@ impl Cpu {
             || self.stepwise()
             || self.left() == 0
             || self.wants_service()
-    }
-
-    fn missing(&mut self) -> Box<Missing> {
-        let linear = self.code_address(self.rip);
-        let (mut what, mut bytes) = ("code outside memory".to_owned(), Vec::new());
-        if let Ok(i) = self.fetch_instruction() {
-            what = format!("{:?}", i.code());
-            let mut b = [0; 15];
-            let n = (i.len()).clamp(1, 15);
-            if self.load_bytes(linear, &mut b[..n]).is_ok() {
-                bytes = b[..n].to_vec();
-            }
-        }
-        Box::new(Missing { what, rip: self.rip, linear, bytes })
     }
 }
 
@@ -582,7 +536,7 @@ fn add(counts: &mut Counts, cpl: u8, facts: Facts) {
 }
 
 /// Copies bytes of host page `page` from `from`.
-fn read_host(ram: &emu_core::Ram, page: u32, from: usize, to: &mut [u8]) {
+pub(super) fn read_host(ram: &emu_core::Ram, page: u32, from: usize, to: &mut [u8]) {
     assert!(from + to.len() <= 4096 && (page as u64) < ram.mapped_bytes() >> 12);
     // SAFETY: the page is within the mapping, as asserted.
     unsafe { std::ptr::copy_nonoverlapping(ram.host().add(page as usize * 4096 + from), to.as_mut_ptr(), to.len()) }

@@ -4,6 +4,7 @@ use super::body::*;
 use super::op::Handler;
 use super::threaded;
 use super::vector::*;
+use super::watch::Watch;
 
 /// The handler's address, as an op stores it.
 fn address(h: Handler) -> u64 {
@@ -13,7 +14,7 @@ fn address(h: Handler) -> u64 {
 /// `pick!(Name [] (value; literals…)…)`: the handler of `Name` with each parameter equal to its value, `None` when a value
 /// is not among the literals.
 macro_rules! pick {
-    ($name:ident [$($done:literal)*]) => { Some(address(threaded::<$name<$($done),*>>)) };
+    ($name:ident [$($done:literal)*]) => { Some(address(threaded::<$name<$($done),*>, Eye>)) };
     ($name:ident [$($done:literal)*] ($v:expr; $($k:literal)*) $($rest:tt)*) => {
         pick!(@ $name [$($done)*] ($v; $($k)*) [$($rest)*])
     };
@@ -28,7 +29,7 @@ macro_rules! pick {
 
 macro_rules! table {
     ($($f:ident = $name:ident($($p:ident: [$($k:literal)*]),*);)*) => { $(
-        pub(super) fn $f($($p: usize),*) -> Option<u64> {
+        pub(super) fn $f<Eye: Watch>($($p: usize),*) -> Option<u64> {
             pick!($name [] $(($p; $($k)*))*)
         }
     )* };
@@ -115,8 +116,8 @@ table! {
 
 macro_rules! single {
     ($($f:ident = $name:ident;)*) => { $(
-        pub(super) fn $f() -> Option<u64> {
-            Some(address(threaded::<$name>))
+        pub(super) fn $f<Eye: Watch>() -> Option<u64> {
+            Some(address(threaded::<$name, Eye>))
         }
     )* };
 }

@@ -5,6 +5,7 @@
 //! if there is one, else a call of its meaning in `exec`. CMP, TEST and arithmetic fuse with the Jcc behind them.
 
 use super::op::{Block, Draft, Link, Op, UNLINKED, lane};
+use super::watch::{Unwatched, Watch, Watched};
 use super::{body::alu_op, select};
 mod fast;
 mod fuse;
@@ -23,16 +24,17 @@ use iced_x86::{
     Code, ConditionCode, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
     RflagsBits,
 };
+use std::marker::PhantomData;
 
 /// How the bytes of a block are decoded, in eight bits. `bits` 16, 32 or 64; `flat`: segments need no checks; `sse`: SSE
-/// instructions run.
+/// instructions run; `watched`: a monitor is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode(pub u8);
 
 impl Mode {
     /// The mode of these properties.
-    pub fn new(bits: u32, flat: bool, sse: bool) -> Mode {
-        Mode((bits / 32) as u8 | u8::from(flat) << 2 | u8::from(sse) << 3)
+    pub fn new(bits: u32, flat: bool, sse: bool, watched: bool) -> Mode {
+        Mode((bits / 32) as u8 | u8::from(flat) << 2 | u8::from(sse) << 3 | u8::from(watched) << 4)
     }
     pub fn bits(self) -> u32 {
         [16, 32, 64][(self.0 & 3) as usize % 3]
@@ -42,6 +44,10 @@ impl Mode {
     }
     pub fn long(self) -> bool {
         self.0 & 3 == 2
+    }
+    /// Is a monitor told what the block does?
+    pub fn watched(self) -> bool {
+        self.0 & 16 != 0
     }
     /// Do SSE instructions run without #UD or #NM?
     pub fn sse(self) -> bool {
@@ -76,7 +82,15 @@ pub(crate) enum Translated {
 /// Translates the block that starts at the first byte of `source`. `call` is the handler that calls a meaning, `end` the
 /// one that calls a meaning and ends the block.
 pub(crate) fn translate(source: &Source<'_>, calls: Calls) -> Translated {
-    let mut t = Translator { mode: source.mode, calls, ..Translator::default() };
+    if source.mode.watched() {
+        translate_for::<Watched>(source, calls)
+    } else {
+        translate_for::<Unwatched>(source, calls)
+    }
+}
+
+fn translate_for<Eye: Watch>(source: &Source<'_>, calls: Calls) -> Translated {
+    let mut t = Translator::<Eye>::new(source.mode, calls);
     match t.decode(source) {
         Decoded::Crosses => return Translated::Crosses,
         Decoded::Ok => {}
@@ -89,6 +103,7 @@ pub(crate) fn translate(source: &Source<'_>, calls: Calls) -> Translated {
 /// Handlers for instructions without a fast form.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Calls {
+    pub enter: u64,
     pub plain: u64,
     pub end: u64,
     pub vector: u64,
@@ -99,8 +114,7 @@ enum Decoded {
     Crosses,
 }
 
-#[derive(Default)]
-struct Translator {
+struct Translator<Eye> {
     mode: Mode,
     calls: Calls,
     code: Vec<Instruction>,
@@ -116,12 +130,7 @@ struct Translator {
     fall: i32,
     /// Vector instructions, and the slots that are to name them.
     vectors: Vec<(usize, Vector)>,
-}
-
-impl Default for Mode {
-    fn default() -> Mode {
-        Mode(6)
-    }
+    eye: PhantomData<Eye>,
 }
 
 /// The flags that do not show after `i` what they were before. Of those that it leaves undefined, only the commonest
@@ -132,7 +141,25 @@ fn overwritten(i: &Instruction) -> u32 {
     i.rflags_modified() & !if all { 0 } else { i.rflags_undefined() }
 }
 
-impl Translator {
+impl<Eye: Watch> Translator<Eye> {
+    fn new(mode: Mode, calls: Calls) -> Translator<Eye> {
+        Translator {
+            mode,
+            calls,
+            code: Vec::new(),
+            live: Vec::new(),
+            terminated: false,
+            slots: Vec::new(),
+            owner: Vec::new(),
+            ops: Vec::new(),
+            now: 0,
+            taken: 0,
+            fall: 0,
+            vectors: Vec::new(),
+            eye: PhantomData,
+        }
+    }
+
     fn decode(&mut self, source: &Source<'_>) -> Decoded {
         let options = DecoderOptions::NONE;
         let mut d = Decoder::with_ip(source.mode.bits(), source.bytes, u64::from(source.start), options);
@@ -206,6 +233,11 @@ impl Translator {
     }
 
     fn emit_all(&mut self) {
+        if Eye::ON {
+            // The monitor's number of the block is known when it is stored.
+            let [low, high] = (self.code[0].ip() as u16).to_le_bytes();
+            self.put(self.calls.enter, low, high, 0, 0, 0);
+        }
         let n = self.code.len();
         let (mut k, mut before) = (0, ANY);
         while k < n {
@@ -245,7 +277,7 @@ impl Translator {
         self.taken = next as i32;
         let cross = !(0..4096).contains(&next) || !self.mode.flat() && next > 4095;
         self.put(
-            select::goto(usize::from(cross || self.code[0].next_ip() > 4096)).expect("in the table"),
+            select::goto::<Eye>(usize::from(cross || self.code[0].next_ip() > 4096)).expect("in the table"),
             0,
             0,
             0,
@@ -272,8 +304,8 @@ impl Translator {
             return false;
         }
         let h = match i.mnemonic() {
-            Mnemonic::Push => select::push2(),
-            Mnemonic::Pop => select::pop2(),
+            Mnemonic::Push => select::push2::<Eye>(),
+            Mnemonic::Pop => select::pop2::<Eye>(),
             _ => None,
         };
         let Some(h) = h else { return false };
@@ -322,7 +354,7 @@ impl Translator {
             ConditionalBranch if is_direct(i, self.mode) => {
                 let to = i.near_branch_target() as i64;
                 (self.taken, _) = (i32::try_from(to).ok()?, ());
-                let h = select::jcc(condition_number(i.condition_code())?, before, self.cross(&[to, fall]))?;
+                let h = select::jcc::<Eye>(condition_number(i.condition_code())?, before, self.cross(&[to, fall]))?;
                 self.put(h, 0, 0, 0, 0, 0);
                 self.link(to);
                 self.link(fall);
@@ -330,33 +362,33 @@ impl Translator {
             UnconditionalBranch if is_direct(i, self.mode) => {
                 let to = i.near_branch_target() as i64;
                 self.taken = i32::try_from(to).ok()?;
-                self.put(select::goto(self.cross(&[to]))?, 0, 0, 0, 0, 0);
+                self.put(select::goto::<Eye>(self.cross(&[to]))?, 0, 0, 0, 0, 0);
                 self.link(to);
             }
             Call if is_direct(i, self.mode) && self.mode.long() => {
                 let to = i.near_branch_target() as i64;
                 self.taken = i32::try_from(to).ok()?;
-                self.put(select::call(self.cross(&[to]))?, 0, 0, 0, 0, fall as i32);
+                self.put(select::call::<Eye>(self.cross(&[to]))?, 0, 0, 0, 0, fall as i32);
                 self.link(to);
                 self.link(fall);
             }
             Return if self.mode.long() && matches!(i.code(), Code::Retnq | Code::Retnq_imm16) => {
                 let drop = if i.op_count() == 1 { i.immediate16() } else { 0 };
-                self.put(select::ret()?, 0, 0, 0, 0, i32::from(drop));
+                self.put(select::ret::<Eye>()?, 0, 0, 0, 0, i32::from(drop));
             }
             IndirectBranch if i.code() == Code::Jmp_rm64 => match i.op0_kind() {
-                OpKind::Register => self.put(select::jmp_r()?, number(i.op0_register()), 0, 0, 0, 0),
+                OpKind::Register => self.put(select::jmp_r::<Eye>()?, number(i.op0_register()), 0, 0, 0, 0),
                 _ => {
                     let m = self.address(i)?.general();
-                    self.memory(select::jmp_m()?, 0, 0, m);
+                    self.memory(select::jmp_m::<Eye>()?, 0, 0, m);
                 }
             },
             IndirectCall if i.code() == Code::Call_rm64 => {
                 match i.op0_kind() {
-                    OpKind::Register => self.put(select::call_r()?, number(i.op0_register()), 0, 0, 0, 0),
+                    OpKind::Register => self.put(select::call_r::<Eye>()?, number(i.op0_register()), 0, 0, 0, 0),
                     _ => {
                         let m = self.address(i)?.general();
-                        self.memory(select::call_m()?, 0, 0, m);
+                        self.memory(select::call_m::<Eye>()?, 0, 0, m);
                     }
                 }
                 self.put(0, 0, 0, 0, 0, fall as i32);
@@ -412,13 +444,14 @@ impl Translator {
         }
         let segment = seg_of(i.memory_segment());
         let based = matches!(segment, Seg::Fs | Seg::Gs);
-        if based && !long {
+        // A code segment cannot be written, and a reading form is not worth the difference.
+        if !long && (based || segment == Seg::Cs) {
             return None;
         }
         m.form = if m.index == cell::ZERO as u8 { 0 } else { 1 + m.scale as usize };
         if narrow || based && m.form != 0 && m.base != cell::ZERO as u8 {
             let w = if narrow { Width::D } else { Width::Q };
-            self.put(select::lea(w as usize, m.form)?, cell::T0 as u8, m.base, m.index, 0, m.displacement);
+            self.put(select::lea::<Eye>(w as usize, m.form)?, cell::T0 as u8, m.base, m.index, 0, m.displacement);
             m = Memory { base: cell::T0 as u8, index: cell::ZERO as u8, scale: 0, displacement: 0, form: 0 };
         }
         if based {
@@ -459,13 +492,16 @@ fn instruction_words(i: &Instruction) -> [u64; 5] {
 }
 
 /// Bytes that are no instruction, or one that the processor model lacks, are #UD; else it is this program that lacks it.
-pub(super) fn without_meaning(_: &mut crate::Cpu, i: &Instruction) -> crate::Done {
+pub(super) fn without_meaning(cpu: &mut crate::Cpu, i: &Instruction) -> crate::Done {
     use iced_x86::EncodingKind::*;
+    if i.is_invalid() && i.len() == 15 && cpu.is_too_long() {
+        return Err(crate::Stop::gp(0));
+    }
     let absent = i.is_invalid() || matches!(i.code().encoding(), EVEX | XOP | D3NOW | MVEX);
     Err(if absent { crate::Stop::UD } else { crate::Stop::Unimplemented })
 }
 
-impl Translator {
+impl<Eye: Watch> Translator<Eye> {
     /// Ops that have a handler in common run through it.
     fn join_pairs(&mut self) {
         let mut k = 0;
@@ -504,6 +540,6 @@ impl Translator {
             count: n as u8,
             mode: source.mode.0,
         };
-        Draft { head, slots: self.slots, owner: self.owner, starts, vectors: self.vectors }
+        Draft { head, slots: self.slots, owner: self.owner, starts, vectors: self.vectors, code: self.code }
     }
 }

@@ -8,6 +8,7 @@
 use super::body::{Body, body, ea, get_host, hit, host, leave, put_host, reg, set};
 use super::hot::Leave;
 use super::op::Op;
+use super::watch::Watch;
 use crate::state::Cpu;
 use softfp::{f32, f64};
 
@@ -107,14 +108,14 @@ body! {
     }
     /// xmm = zero-extended [m] of `1 << W` bytes
     VLoadLow<W, AM>(cpu, op) {
-        let p = hit!(host::<W, false>(cpu, ea::<AM>(cpu, op)));
+        let p = hit!(host::<Eye, W, false>(cpu, ea::<AM>(cpu, op)));
         let v = get_host::<W>(p);
         vec(cpu, (*op).a).cast::<u128>().write(v as u128);
         op.add(1)
     }
     /// [m] = low element of xmm
     VStoreLow<W, AM>(cpu, op) {
-        let p = hit!(host::<W, true>(cpu, ea::<AM>(cpu, op)));
+        let p = hit!(host::<Eye, W, true>(cpu, ea::<AM>(cpu, op)));
         put_host::<W>(p, get_host::<W>(vec(cpu, (*op).a)));
         op.add(1)
     }
@@ -122,7 +123,7 @@ body! {
     VLoad<AL, AM>(cpu, op) {
         let at = ea::<AM>(cpu, op);
         if AL == 1 && at & 15 != 0 { return leave(cpu, Leave::General) }
-        let p = hit!(host::<4, false>(cpu, at));
+        let p = hit!(host::<Eye, 4, false>(cpu, at));
         let v = p.cast::<u128>().read_unaligned();
         vec(cpu, (*op).a).cast::<u128>().write(v);
         op.add(1)
@@ -131,20 +132,20 @@ body! {
     VStore<AL, AM>(cpu, op) {
         let at = ea::<AM>(cpu, op);
         if AL == 1 && at & 15 != 0 { return leave(cpu, Leave::General) }
-        let p = hit!(host::<4, true>(cpu, at));
+        let p = hit!(host::<Eye, 4, true>(cpu, at));
         let v = vec(cpu, (*op).a).cast::<u128>().read();
         p.cast::<u128>().write_unaligned(v);
         op.add(1)
     }
     /// xmm half = [m]: MOVLPD, MOVHPD. `H` 1: the high half
     VLoadHalf<H>(cpu, op) {
-        let p = hit!(host::<3, false>(cpu, ea::<5>(cpu, op)));
+        let p = hit!(host::<Eye, 3, false>(cpu, ea::<5>(cpu, op)));
         let v = get_host::<3>(p);
         put_host::<3>(vec(cpu, (*op).a).add(8 * H), v);
         op.add(1)
     }
     VStoreHalf<H>(cpu, op) {
-        let p = hit!(host::<3, true>(cpu, ea::<5>(cpu, op)));
+        let p = hit!(host::<Eye, 3, true>(cpu, ea::<5>(cpu, op)));
         put_host::<3>(p, get_host::<3>(vec(cpu, (*op).a).add(8 * H)));
         op.add(1)
     }
@@ -170,7 +171,7 @@ body! {
     VBitRm<O>(cpu, op) {
         let at = ea::<5>(cpu, op);
         if at & 15 != 0 { return leave(cpu, Leave::General) }
-        let p = hit!(host::<4, false>(cpu, at));
+        let p = hit!(host::<Eye, 4, false>(cpu, at));
         let b = p.cast::<u128>().read_unaligned();
         let a = vec(cpu, (*op).a).cast::<u128>();
         a.write(bitwise::<O>(a.read(), b));
@@ -185,7 +186,7 @@ body! {
     VSumRm<S, W>(cpu, op) {
         let at = ea::<5>(cpu, op);
         if at & 15 != 0 { return leave(cpu, Leave::General) }
-        let p = hit!(host::<4, false>(cpu, at));
+        let p = hit!(host::<Eye, 4, false>(cpu, at));
         let b = p.cast::<u128>().read_unaligned();
         let a = vec(cpu, (*op).a).cast::<u128>();
         a.write(lanes::<S, W>(a.read(), b));
@@ -203,7 +204,7 @@ body! {
     }
     /// Scalar floating point, memory source
     FpRm<O, W, AM>(cpu, op) {
-        let m = hit!(host::<W, false>(cpu, ea::<AM>(cpu, op)));
+        let m = hit!(host::<Eye, W, false>(cpu, ea::<AM>(cpu, op)));
         let b = get_host::<W>(m);
         let p = vec(cpu, (*op).a);
         match scalar::<O, W>(get_host::<W>(p), b) {

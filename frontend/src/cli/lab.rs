@@ -51,7 +51,11 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         _ => list(),
     };
     match &args.output {
-        Some(path) => std::fs::write(path, text).map_err(|source| Failure::Write { path: path.clone(), source })?,
+        Some(path) => std::fs::write(path, text).map_err(|source| Failure::Write {
+            what: "result",
+            path: path.clone(),
+            source,
+        })?,
         None => print!("{text}"),
     }
     Ok(0)

@@ -3,7 +3,7 @@
 use super::*;
 use Mnemonic::*;
 
-impl Translator {
+impl<Eye: Watch> Translator<Eye> {
     /// Emits instruction `k`, the last but one, together with the Jcc that ends the block.
     pub(super) fn fuse(&mut self, i: &Instruction, k: usize) -> Option<()> {
         let last = self.code[k + 1];
@@ -36,7 +36,7 @@ impl Translator {
         let wu = w as usize;
         let m = i.mnemonic();
         if m == Dec && is_register(i, 0) {
-            self.put(select::dec_jcc(cc, wu, cross)?, number(i.op0_register()), 0, 0, 0, 0);
+            self.put(select::dec_jcc::<Eye>(cc, wu, cross)?, number(i.op0_register()), 0, 0, 0, 0);
             return Some(());
         }
         if i.op_count() != 2 || !matches!(m, Cmp | Test | Sub | Add | And) {
@@ -46,23 +46,23 @@ impl Translator {
             let a = number(i.op0_register());
             if is_register(i, 1) {
                 let h = match m {
-                    Cmp => select::cmp_jcc_rr(cc, wu, cross)?,
-                    Test => select::test_jcc_rr(cc, wu, cross)?,
-                    Sub => select::sub_jcc_rr(cc, wu, cross)?,
+                    Cmp => select::cmp_jcc_rr::<Eye>(cc, wu, cross)?,
+                    Test => select::test_jcc_rr::<Eye>(cc, wu, cross)?,
+                    Sub => select::sub_jcc_rr::<Eye>(cc, wu, cross)?,
                     _ => return None,
                 };
                 self.put(h, a, number(i.op1_register()), 0, 0, 0);
             } else if is_memory(i, 1) {
-                let h = if m == Cmp { select::cmp_jcc_rm(cc, wu, cross)? } else { return None };
+                let h = if m == Cmp { select::cmp_jcc_rm::<Eye>(cc, wu, cross)? } else { return None };
                 let memory = self.address(i)?.general();
                 self.memory(h, a, 0, memory);
             } else {
                 let h = match m {
-                    Cmp => select::cmp_jcc_ri(cc, wu, cross)?,
-                    Test => select::test_jcc_ri(cc, wu, cross)?,
-                    Sub => select::sub_jcc_ri(cc, wu, cross)?,
-                    Add => select::add_jcc_ri(cc, wu, cross)?,
-                    _ => select::and_jcc_ri(cc, wu, cross)?,
+                    Cmp => select::cmp_jcc_ri::<Eye>(cc, wu, cross)?,
+                    Test => select::test_jcc_ri::<Eye>(cc, wu, cross)?,
+                    Sub => select::sub_jcc_ri::<Eye>(cc, wu, cross)?,
+                    Add => select::add_jcc_ri::<Eye>(cc, wu, cross)?,
+                    _ => select::and_jcc_ri::<Eye>(cc, wu, cross)?,
                 };
                 self.put(h, a, 0, 0, 0, i32::try_from(immediate(i, 1, w)).ok()?);
             }
@@ -73,8 +73,8 @@ impl Translator {
         }
         let v = i8::try_from(immediate(i, 1, w)).ok()?;
         let h = match m {
-            Cmp => select::cmp_jcc_mi(cc, wu, cross)?,
-            Test => select::test_jcc_mi(cc, wu, cross)?,
+            Cmp => select::cmp_jcc_mi::<Eye>(cc, wu, cross)?,
+            Test => select::test_jcc_mi::<Eye>(cc, wu, cross)?,
             _ => return None,
         };
         let memory = self.address(i)?.general();

@@ -16,7 +16,7 @@ fn general(i: &Instruction, n: u32) -> Option<u8> {
     (is_register(i, n) && r.is_gpr() && r.size() >= 4).then(|| number(r))
 }
 
-impl Translator {
+impl<Eye: Watch> Translator<Eye> {
     /// Emits the fast form of vector instruction `i`; `None` when it has none.
     pub(super) fn vector(&mut self, i: &Instruction) -> Option<()> {
         if i.code().encoding() != iced_x86::EncodingKind::Legacy || !self.mode.flat() || !self.mode.sse() {
@@ -60,7 +60,7 @@ impl Translator {
             Cvtsi2sd => {
                 let (a, b) = (xmm(i, 0)?, general(i, 1)?);
                 let w = if i.op1_register().size() == 8 { 3 } else { 2 };
-                self.put(select::fp_from_int(w)?, a, b, 0, 0, 0);
+                self.put(select::fp_from_int::<Eye>(w)?, a, b, 0, 0, 0);
                 Some(())
             }
             _ => None,
@@ -69,14 +69,14 @@ impl Translator {
 
     fn whole(&mut self, i: &Instruction, aligned: usize) -> Option<()> {
         match (xmm(i, 0), xmm(i, 1)) {
-            (Some(a), Some(b)) => self.put(select::v_mov()?, a, b, 0, 0, 0),
+            (Some(a), Some(b)) => self.put(select::v_mov::<Eye>()?, a, b, 0, 0, 0),
             (Some(a), None) => {
                 let (form, m) = self.address(i)?.short();
-                self.memory(select::v_load(aligned, form)?, a, 0, m);
+                self.memory(select::v_load::<Eye>(aligned, form)?, a, 0, m);
             }
             (None, Some(b)) => {
                 let (form, m) = self.address(i)?.short();
-                self.memory(select::v_store(aligned, form)?, b, 0, m);
+                self.memory(select::v_store::<Eye>(aligned, form)?, b, 0, m);
             }
             _ => return None,
         }
@@ -85,7 +85,7 @@ impl Translator {
 
     fn low(&mut self, i: &Instruction, w: usize) -> Option<()> {
         match (xmm(i, 0), xmm(i, 1)) {
-            (Some(a), Some(b)) => self.put(select::v_mov_low(w)?, a, b, 0, 0, 0),
+            (Some(a), Some(b)) => self.put(select::v_mov_low::<Eye>(w)?, a, b, 0, 0, 0),
             (Some(a), None) => self.load_low(i, a, w)?,
             (None, Some(b)) => self.store_low(i, b, w)?,
             _ => return None,
@@ -95,13 +95,13 @@ impl Translator {
 
     fn load_low(&mut self, i: &Instruction, a: u8, w: usize) -> Option<()> {
         let (form, m) = self.address(i)?.short();
-        self.memory(select::v_load_low(w, form)?, a, 0, m);
+        self.memory(select::v_load_low::<Eye>(w, form)?, a, 0, m);
         Some(())
     }
 
     fn store_low(&mut self, i: &Instruction, b: u8, w: usize) -> Option<()> {
         let (form, m) = self.address(i)?.short();
-        self.memory(select::v_store_low(w, form)?, b, 0, m);
+        self.memory(select::v_store_low::<Eye>(w, form)?, b, 0, m);
         Some(())
     }
 
@@ -110,8 +110,8 @@ impl Translator {
         let wide = |n: u32| if i.op_register(n).size() == 8 { 3 } else { 2 };
         let memory = if i.memory_size().size() == 8 { 3 } else { 2 };
         match (xmm(i, 0), xmm(i, 1), general(i, 0), general(i, 1)) {
-            (Some(a), _, _, Some(b)) => self.put(select::v_from_reg(wide(1))?, a, b, 0, 0, 0),
-            (_, Some(b), Some(a), _) => self.put(select::v_to_reg(wide(0))?, a, b, 0, 0, 0),
+            (Some(a), _, _, Some(b)) => self.put(select::v_from_reg::<Eye>(wide(1))?, a, b, 0, 0, 0),
+            (_, Some(b), Some(a), _) => self.put(select::v_to_reg::<Eye>(wide(0))?, a, b, 0, 0, 0),
             (Some(a), None, ..) if is_memory(i, 1) => self.load_low(i, a, memory)?,
             (None, Some(b), ..) if is_memory(i, 0) => self.store_low(i, b, memory)?,
             _ => return None,
@@ -123,10 +123,10 @@ impl Translator {
         let h = usize::from(matches!(i.mnemonic(), Movhpd | Movhps));
         if is_memory(i, 1) {
             let (a, m) = (xmm(i, 0)?, self.address(i)?.general());
-            self.memory(select::v_load_half(h)?, a, 0, m);
+            self.memory(select::v_load_half::<Eye>(h)?, a, 0, m);
         } else {
             let (b, m) = (xmm(i, 1)?, self.address(i)?.general());
-            self.memory(select::v_store_half(h)?, b, 0, m);
+            self.memory(select::v_store_half::<Eye>(h)?, b, 0, m);
         }
         Some(())
     }
@@ -134,27 +134,27 @@ impl Translator {
     fn scalar(&mut self, i: &Instruction, o: usize, w: usize) -> Option<()> {
         let a = xmm(i, 0)?;
         if let Some(b) = xmm(i, 1) {
-            self.put(select::fp_rr(o, w)?, a, b, 0, 0, 0);
+            self.put(select::fp_rr::<Eye>(o, w)?, a, b, 0, 0, 0);
         } else {
             let (form, m) = self.address(i)?.short();
-            self.memory(select::fp_rm(o, w, form)?, a, 0, m);
+            self.memory(select::fp_rm::<Eye>(o, w, form)?, a, 0, m);
         }
         Some(())
     }
 
     fn packed(&mut self, i: &Instruction, o: usize) -> Option<()> {
         let (a, b) = (xmm(i, 0)?, xmm(i, 1)?);
-        self.put(select::fp_packed_rr(o)?, a, b, 0, 0, 0);
+        self.put(select::fp_packed_rr::<Eye>(o)?, a, b, 0, 0, 0);
         Some(())
     }
 
     fn bits(&mut self, i: &Instruction, o: usize) -> Option<()> {
         let a = xmm(i, 0)?;
         if let Some(b) = xmm(i, 1) {
-            self.put(select::v_bit_rr(o)?, a, b, 0, 0, 0);
+            self.put(select::v_bit_rr::<Eye>(o)?, a, b, 0, 0, 0);
         } else {
             let m = self.address(i)?.general();
-            self.memory(select::v_bit_rm(o)?, a, 0, m);
+            self.memory(select::v_bit_rm::<Eye>(o)?, a, 0, m);
         }
         Some(())
     }
@@ -162,17 +162,17 @@ impl Translator {
     fn sum(&mut self, i: &Instruction, s: usize, w: usize) -> Option<()> {
         let a = xmm(i, 0)?;
         if let Some(b) = xmm(i, 1) {
-            self.put(select::v_sum_rr(s, w)?, a, b, 0, 0, 0);
+            self.put(select::v_sum_rr::<Eye>(s, w)?, a, b, 0, 0, 0);
         } else {
             let m = self.address(i)?.general();
-            self.memory(select::v_sum_rm(s, w)?, a, 0, m);
+            self.memory(select::v_sum_rm::<Eye>(s, w)?, a, 0, m);
         }
         Some(())
     }
 
     fn unpack(&mut self, i: &Instruction, h: usize) -> Option<()> {
         let (a, b) = (xmm(i, 0)?, xmm(i, 1)?);
-        self.put(select::v_unpack64(h)?, a, b, 0, 0, 0);
+        self.put(select::v_unpack64::<Eye>(h)?, a, b, 0, 0, 0);
         Some(())
     }
 }

@@ -9,7 +9,7 @@ use crate::state::Cpu;
 
 /// The run of plain memory from linear address `at`.
 fn plain(cpu: &mut Cpu, at: u64, access: Access) -> Option<HostRun> {
-    if cpu.watching_data() {
+    if cpu.watching_data() || cpu.alignment_checked() {
         return None;
     }
     cpu.host_run(at, access).ok()?
@@ -17,14 +17,18 @@ fn plain(cpu: &mut Cpu, at: u64, access: Access) -> Option<HostRun> {
 
 /// Copies `bytes` from linear address `from` to `to`, as if byte by byte upwards.
 pub(super) fn copy(cpu: &mut Cpu, from: u64, to: u64, bytes: usize) -> Option<()> {
-    let from = plain(cpu, from, Access::Read)?;
-    plain(cpu, to, Access::Write)?.copy_from(&from, bytes);
+    let (source, target) = (plain(cpu, from, Access::Read)?, plain(cpu, to, Access::Write)?);
+    cpu.observe_run(from, bytes, false);
+    cpu.observe_run(to, bytes, true);
+    target.copy_from(&source, bytes);
     Some(())
 }
 
 /// Fills `bytes` at linear address `to` with the elements `v`, each of `each` bytes.
 pub(super) fn fill(cpu: &mut Cpu, to: u64, bytes: usize, v: u64, each: usize) -> Option<()> {
-    plain(cpu, to, Access::Write)?.fill(v, each, bytes);
+    let target = plain(cpu, to, Access::Write)?;
+    cpu.observe_run(to, bytes, true);
+    target.fill(v, each, bytes);
     Some(())
 }
 
@@ -41,13 +45,16 @@ pub(super) struct Compared {
 /// Compares `bytes` at linear addresses `a` and `b` in elements of `each` bytes, up to and with the first that is not
 /// equal (`equal`), or is.
 pub(super) fn compare(cpu: &mut Cpu, a: u64, b: u64, bytes: usize, each: usize, equal: bool) -> Option<Compared> {
-    let (a, b) = (plain(cpu, a, Access::Read)?, plain(cpu, b, Access::Read)?);
-    a.with(|x| b.with(|y| Some(first(x.get(..bytes)?, y.get(..bytes)?, each, equal))))
+    let (x, y) = (plain(cpu, a, Access::Read)?, plain(cpu, b, Access::Read)?);
+    let c = x.with(|x| y.with(|y| Some(first(x.get(..bytes)?, y.get(..bytes)?, each, equal))))?;
+    cpu.observe_run(a, c.elements * each, false);
+    cpu.observe_run(b, c.elements * each, false);
+    Some(c)
 }
 
 /// Compares the elements `v` with `bytes` at linear address `at`; else as [`compare`].
 pub(super) fn scan(cpu: &mut Cpu, at: u64, bytes: usize, v: u64, each: usize, equal: bool) -> Option<Compared> {
-    plain(cpu, at, Access::Read)?.with(|x| {
+    let c = plain(cpu, at, Access::Read)?.with(|x| {
         let x = x.get(..bytes)?;
         let found = if each == 1 {
             byte(x, v as u8, equal)
@@ -56,7 +63,9 @@ pub(super) fn scan(cpu: &mut Cpu, at: u64, bytes: usize, v: u64, each: usize, eq
         };
         let last = found.unwrap_or(bytes / each - 1);
         Some(Compared { elements: last + 1, a: v, b: element(&x[last * each..(last + 1) * each]) })
-    })
+    })?;
+    cpu.observe_run(at, c.elements * each, false);
+    Some(c)
 }
 
 /// Where the first byte is that is not `v` (`equal`), or is: blocks without one are passed whole.

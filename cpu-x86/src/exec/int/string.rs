@@ -103,7 +103,8 @@ pub fn string(cpu: &mut Cpu, i: &Instruction) -> Done {
 }
 
 impl Operation {
-    /// Repeats until rCX is 0 or ZF says so; with TF, or after [`MOST_ELEMENTS`], stops earlier to be resumed.
+    /// Repeats until rCX is 0 or ZF says so; with TF, at a data breakpoint, or after [`MOST_ELEMENTS`], stops earlier to
+    /// be resumed.
     fn repeat(&self, cpu: &mut Cpu) -> Done {
         let mut left = cpu.regs[1] & self.mask;
         if left == 0 {
@@ -120,10 +121,11 @@ impl Operation {
             left = left.wrapping_sub(n);
             budget = budget.saturating_sub(n);
             cpu.regs[1] = self.cut(cpu.regs[1], left);
+            cpu.repeated(n);
             if left == 0 || ended {
                 return Ok(());
             }
-            if single || budget == 0 {
+            if single || budget == 0 || cpu.pending_debug != 0 {
                 return Err(Stop::Again);
             }
         }

@@ -1,21 +1,28 @@
-//! Cache control and direct stores. Caches hold nothing here that memory does not, so control checks and does nothing.
+//! Cache control and direct stores. Caches hold nothing here that memory does not: control checks, and tells a monitor.
 //!
 //! Source: SDM vol. 2 (CLFLUSH, CLWB, CLDEMOTE, WBINVD, MOVDIRI, MOVDIR64B).
 
 use crate::fault::{Done, Stop};
 use crate::memory::Access;
+use crate::monitor::Happening;
 use crate::state::{Cpu, Seg};
-use iced_x86::Instruction;
+use iced_x86::{Instruction, Mnemonic};
 
-/// WBINVD, INVD.
+/// WBINVD, WBNOINVD, INVD.
 pub fn wbinvd(c: &mut Cpu, _: &Instruction) -> Done {
-    c.require_ring_0()
+    c.require_ring_0()?;
+    c.happened(Happening::FlushLines);
+    Ok(())
 }
 
 /// CLFLUSH, CLFLUSHOPT, CLWB: fault as a byte load does.
 pub fn clflush(c: &mut Cpu, i: &Instruction) -> Done {
     let at = c.address(i, 1, Access::Read)?;
-    c.probe(at, 1, Access::Read)
+    c.probe(at, 1, Access::Read)?;
+    if i.mnemonic() != Mnemonic::Clwb {
+        c.flushed(at);
+    }
+    Ok(())
 }
 
 /// CLDEMOTE: a hint that faults never.

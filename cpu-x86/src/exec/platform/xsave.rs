@@ -2,10 +2,12 @@
 //!
 //! Source: SDM vol. 1, 13.7 to 13.12; vol. 2.
 
+use crate::door::Refused;
 use crate::fault::{Done, Stop};
 use crate::memory::Access;
 use crate::save::{
-    AVX, AVX_BYTES, AVX_OFFSET, Image, LEGACY_BYTES, MXCSR_INITIAL, SSE, SUPERVISOR, X87, standard_bytes,
+    AVX, EXTENDED, Image, LBR, LBR_BYTES, LBR_COMPONENT, LEGACY_BYTES, MXCSR_INITIAL, SSE, SUPERVISOR, X87,
+    compacted_bytes, components, lbr_offset, standard_bytes,
 };
 use crate::state::{Cpu, cr0, cr4};
 use iced_x86::{Instruction, Mnemonic};
@@ -45,8 +47,64 @@ impl Cpu {
         asked & (self.xcr0 | if supervisor { self.msr.xss & SUPERVISOR } else { 0 })
     }
 
-    /// Stores the components `which` of `a` at `to`; MXCSR if `mxcsr`. The area was probed.
-    fn store_components(&mut self, to: u64, a: &Image, which: u64, mxcsr: bool) -> Done {
+    /// Would storing component 15 to the compacted area at `to` fault? Its bit, if it is asked for and not in its initial
+    /// configuration.
+    ///
+    /// # Errors
+    /// What storing raises.
+    fn probe_lbr(&mut self, to: u64, rfbm: u64) -> Result<u64, Stop> {
+        if rfbm & LBR == 0 {
+            return Ok(0);
+        }
+        self.probe(to.wrapping_add(lbr_offset(rfbm).into()), LBR_BYTES, Access::Write)?;
+        Ok(if self.with_doors(|doors, _| doors.component_in_use(LBR_COMPONENT)) { LBR } else { 0 })
+    }
+
+    /// Stores component 15 to the compacted area at `to`, which was probed, if `which` has it.
+    fn store_lbr(&mut self, to: u64, rfbm: u64, which: u64) -> Done {
+        if which & LBR == 0 {
+            return Ok(());
+        }
+        let mut records = [0; LBR_BYTES as usize];
+        self.with_doors(|doors, _| doors.component_save(LBR_COMPONENT, &mut records));
+        self.store_bytes(to.wrapping_add(lbr_offset(rfbm).into()), &records)
+    }
+
+    /// Loads component 15, if it is asked for, from the compacted area at `at`, or its initial configuration.
+    ///
+    /// # Errors
+    /// #GP(0): the doors refuse it. What reading raises.
+    fn restore_lbr(&mut self, rfbm: u64, at: u64, present: u64, format: u64) -> Done {
+        if rfbm & LBR == 0 {
+            return Ok(());
+        }
+        let mut records = [0; LBR_BYTES as usize];
+        let there = present & LBR != 0;
+        if there {
+            self.load_bytes(at.wrapping_add(lbr_offset(format).into()), &mut records)?;
+        }
+        let from = there.then_some(&records[..]);
+        self.with_doors(|doors, now| doors.component_restore(LBR_COMPONENT, from, now)).map_err(|Refused| Stop::gp(0))
+    }
+
+    /// Would storing to the area at `to` fault: legacy region, header, and the extended components of `which`?
+    fn probe_area(&mut self, to: u64, which: u64, format: Option<u64>) -> Done {
+        self.probe(to, EXTENDED, Access::Write)?;
+        for (c, offset) in components(which, format) {
+            self.probe(to.wrapping_add(offset.into()), c.bytes, Access::Write)?;
+        }
+        Ok(())
+    }
+
+    /// Stores the components `which` of the state at `to`, compacted to those in `format` if given; MXCSR if `mxcsr`.
+    /// The area was probed.
+    fn store_components(&mut self, to: u64, wide: bool, which: u64, format: Option<u64>, mxcsr: bool) -> Done {
+        let mut a = self.image(wide);
+        self.put_extended(&mut a, which);
+        for (c, offset) in components(which, format) {
+            let (at, bytes) = (c.offset as usize, self.component_bytes(&c) as usize);
+            self.store_bytes(to.wrapping_add(offset.into()), &a.0[at..at + bytes])?;
+        }
         let registers = self.vector_registers();
         let mut put = |at: usize, bytes: usize| self.store_bytes(to.wrapping_add(at as u64), &a.0[at..at + bytes]);
         if which & X87 != 0 {
@@ -58,9 +116,6 @@ impl Cpu {
         }
         if which & SSE != 0 {
             put(160, 16 * registers)?;
-        }
-        if which & AVX != 0 {
-            put(AVX_OFFSET as usize, 16 * registers)?;
         }
         Ok(())
     }
@@ -99,11 +154,12 @@ fn save_standard(c: &mut Cpu, i: &Instruction, skip_initial: bool) -> Done {
     let rfbm = c.requested(false);
     let bytes = standard_bytes(rfbm);
     let at = c.area(i, bytes, 64, Access::Write)?;
+    // The header is written too: a page that is not there faults as one to be written.
+    c.probe_area(at, rfbm, None)?;
     let old = c.load(at.wrapping_add(XSTATE_BV as u64), 8)?;
-    c.probe(at, bytes, Access::Write)?;
-    let (a, in_use) = (c.image(is_wide(i)), c.in_use());
+    let in_use = c.in_use();
     let which = if skip_initial { rfbm & in_use } else { rfbm };
-    c.store_components(at, &a, which, rfbm & (SSE | AVX) != 0)?;
+    c.store_components(at, is_wide(i), which, None, rfbm & (SSE | AVX) != 0)?;
     c.store(at.wrapping_add(XSTATE_BV as u64), 8, old & !rfbm | in_use & rfbm)
 }
 
@@ -121,13 +177,15 @@ pub fn xsaveopt(c: &mut Cpu, i: &Instruction) -> Done {
 fn save_compacted(c: &mut Cpu, i: &Instruction, supervisor: bool) -> Done {
     c.check_xsave(supervisor)?;
     let rfbm = c.requested(supervisor);
-    let bytes = standard_bytes(rfbm);
+    let bytes = compacted_bytes(rfbm);
     let at = c.area(i, bytes, 64, Access::Write)?;
-    c.probe(at, bytes, Access::Write)?;
+    c.probe_area(at, rfbm, Some(rfbm))?;
+    let records = c.probe_lbr(at, rfbm)?;
     let mxcsr_in_use = if c.mxcsr != MXCSR_INITIAL { SSE } else { 0 };
-    let (a, which) = (c.image(is_wide(i)), rfbm & (c.in_use() | mxcsr_in_use));
-    c.store_components(at, &a, which, which & SSE != 0)?;
-    c.store(at.wrapping_add(XSTATE_BV as u64), 8, which)?;
+    let which = rfbm & (c.in_use() | mxcsr_in_use);
+    c.store_components(at, is_wide(i), which, Some(rfbm), which & SSE != 0)?;
+    c.store_lbr(at, rfbm, records)?;
+    c.store(at.wrapping_add(XSTATE_BV as u64), 8, which | records)?;
     c.store(at.wrapping_add(XCOMP_BV as u64), 8, rfbm | COMPACTED)
 }
 
@@ -144,13 +202,13 @@ pub fn xsaves(c: &mut Cpu, i: &Instruction) -> Done {
 /// XRSTOR and XRSTORS: either format (XRSTORS: compacted only); what is requested but not in the area is initialised.
 fn restore(c: &mut Cpu, i: &Instruction, supervisor: bool) -> Done {
     c.check_xsave(supervisor)?;
-    let (rfbm, enabled) = (c.requested(supervisor), c.xcr0);
-    let at = c.area(i, LEGACY_BYTES + 64, 64, Access::Read)?;
+    let (rfbm, enabled) = (c.requested(supervisor), c.xcr0 | if supervisor { c.msr.xss } else { 0 });
+    let at = c.area(i, EXTENDED, 64, Access::Read)?;
     let mut a = Image::empty();
-    c.load_bytes(at, &mut a.0[..AVX_OFFSET as usize])?;
+    c.load_bytes(at, &mut a.0[..EXTENDED as usize])?;
     let (present, format) = (a.u64(XSTATE_BV), a.u64(XCOMP_BV));
     let compacted = format & COMPACTED != 0;
-    let rest = a.0[XCOMP_BV + 8..AVX_OFFSET as usize].iter();
+    let rest = a.0[XCOMP_BV + 8..EXTENDED as usize].iter();
     let legal = if compacted {
         format & !(enabled | COMPACTED) == 0 && present & !format == 0 && rest.copied().all(|b| b == 0)
     } else {
@@ -159,15 +217,16 @@ fn restore(c: &mut Cpu, i: &Instruction, supervisor: bool) -> Done {
     if !legal {
         return Err(Stop::gp(0));
     }
-    if rfbm & present & AVX != 0 {
-        let from = at.wrapping_add(u64::from(AVX_OFFSET));
-        c.load_bytes(from, &mut a.0[AVX_OFFSET as usize..(AVX_OFFSET + AVX_BYTES) as usize])?;
+    for (part, offset) in components(rfbm & present, compacted.then_some(format)) {
+        let (from, bytes) = (part.offset as usize, c.component_bytes(&part) as usize);
+        c.load_bytes(at.wrapping_add(offset.into()), &mut a.0[from..from + bytes])?;
     }
     let mxcsr = if compacted {
         (rfbm & SSE != 0).then(|| if present & SSE != 0 { a.mxcsr() } else { Ok(MXCSR_INITIAL) }).transpose()?
     } else {
         (rfbm & (SSE | AVX) != 0).then(|| a.mxcsr()).transpose()?
     };
+    c.restore_lbr(rfbm, at, present, format)?;
     c.mxcsr = mxcsr.unwrap_or(c.mxcsr);
     let from = |component: u64| (present & component != 0).then_some(&a);
     if rfbm & X87 != 0 {
@@ -176,8 +235,8 @@ fn restore(c: &mut Cpu, i: &Instruction, supervisor: bool) -> Done {
     if rfbm & SSE != 0 {
         c.set_sse(from(SSE));
     }
-    if rfbm & AVX != 0 {
-        c.set_avx(from(AVX));
+    for (part, _) in components(rfbm, None) {
+        c.set_extended(&part, from(part.bit));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::check::{check_avx, check_mmx, check_sse, enter_mmx};
 use super::describe::{Kernel, Needs, Place, Simd};
 use super::value::V;
 use crate::fault::{Done, Stop};
+use crate::memory::Access;
 use crate::state::Cpu;
 use softfp::{Env, flag};
 
@@ -78,6 +79,11 @@ impl Simd {
         }
     }
 
+    /// #AC concerns memory operands of up to eight bytes.
+    fn check_alignment(&self, cpu: &Cpu, at: u64) -> Done {
+        if self.memory_bytes <= 8 { cpu.check_alignment(at, self.memory_bytes.into()) } else { Ok(()) }
+    }
+
     /// Reads `place`, whose shape is `S`, into `v`, which is zero.
     #[inline(always)]
     fn load<const S: u8>(&self, cpu: &mut Cpu, place: Place, at: u64, v: &mut V) -> Done {
@@ -89,7 +95,10 @@ impl Simd {
             (shape::M16, _) => cpu.load_bytes(at, &mut v.0[..16])?,
             (shape::M32, _) => cpu.load_bytes(at, &mut v.0)?,
             (_, Place::Mm(_)) => v.put(0, cpu.fpu.r[n & 7].significand),
-            (_, Place::Memory) => cpu.load_bytes(at, &mut v.0[..usize::from(self.memory_bytes).min(32)])?,
+            (_, Place::Memory) => {
+                self.check_alignment(cpu, at)?;
+                cpu.load_bytes(at, &mut v.0[..usize::from(self.memory_bytes).min(32)])?;
+            }
             _ => {}
         }
         Ok(())
@@ -116,10 +125,28 @@ impl Simd {
             (shape::M16, _) => cpu.store_bytes(at, &r.0[..16])?,
             (shape::M32, _) => cpu.store_bytes(at, &r.0)?,
             (_, Place::Mm(_)) => set_mm(cpu, n as u8, r.get(0)),
-            (_, Place::Memory) => cpu.store_bytes(at, &r.0[..usize::from(self.memory_bytes).min(32)])?,
+            (_, Place::Memory) => {
+                self.check_alignment(cpu, at)?;
+                cpu.store_bytes(at, &r.0[..usize::from(self.memory_bytes).min(32)])?;
+            }
             _ => {}
         }
         if S == shape::ANY && self.enters_mmx {
+            enter_mmx(cpu);
+        }
+        Ok(())
+    }
+}
+
+impl Simd {
+    /// What comes before #XM: a page fault of the destination (SDM vol. 3A, table 6-2), and the passage to MMX
+    /// (hardware; Bochs does the same).
+    #[cold]
+    fn before_raising(&self, cpu: &mut Cpu, at: u64) -> Done {
+        if self.dst == Place::Memory {
+            cpu.probe(at, self.memory_bytes.into(), Access::Write)?;
+        }
+        if self.enters_mmx {
             enter_mmx(cpu);
         }
         Ok(())
@@ -205,6 +232,9 @@ fn general(s: &Simd, cpu: &mut Cpu, at: u64) -> Done {
     if !matches!(s.kernel, Kernel::FpSteps(_)) {
         settle(&mut env, earlier);
     }
+    if env.flags & !env.masks != 0 {
+        s.before_raising(cpu, at)?;
+    }
     raise(cpu, &env)?;
     match flags {
         Some(flags) => cpu.set_status_flags(flags),
@@ -245,7 +275,7 @@ pub fn settle(env: &mut Env, earlier: u8) -> bool {
 ///
 /// # Errors
 /// #XM, or #UD where the system has not said that it handles #XM (CR4.OSXMMEXCPT).
-fn raise(cpu: &mut Cpu, env: &Env) -> Done {
+pub fn raise(cpu: &mut Cpu, env: &Env) -> Done {
     if env.flags & !env.masks == 0 {
         return Ok(());
     }

@@ -11,7 +11,8 @@ pub(super) fn int(cpu: &mut Cpu, i: &Instruction) -> Done {
     let vector = i.immediate8();
     if cpu.v86() {
         if cpu.cr4 & cr4::VME != 0 && cpu.is_redirected(vector)? {
-            let event = Event { vector, error: None, software: true, back: cpu.next_rip, resume: false };
+            let event =
+                Event { vector, error: None, software: true, back: cpu.next_rip, resume: false, external: false };
             return cpu.deliver_redirected(&event);
         }
         if cpu.iopl() < 3 {

@@ -1,0 +1,142 @@
+//! The general way: one instruction at a time, by its meaning; and what comes of an instruction that stopped.
+
+use super::op::lane;
+use super::run::{Missing, read_host};
+use super::translate::{self, is_branch, is_conditional};
+use crate::alu::flag;
+use crate::exec;
+use crate::fault::{Done, Stop};
+use crate::state::{Cpu, Seg, cell};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
+use std::sync::Arc;
+
+/// Cycles that 2^20 elements of a repeated instruction take: 32 a cycle. Source: spec/timing.md 3.10.
+const REPETITION_CYCLES: u64 = 1 << 15;
+
+impl Cpu {
+    /// Runs the one instruction at `rip` the general way.
+    pub(super) fn general(&mut self) -> Result<(), Box<Missing>> {
+        let i = match self.fetch_within_code() {
+            Ok(i) => i,
+            Err(stop) => return self.stopped(stop),
+        };
+        self.next_rip = self.rip.wrapping_add(i.len() as u64) & self.code_frame().1;
+        self.regs[cell::PAGE] = self.code_address(self.rip) & !0xfff;
+        let facts =
+            1 << lane::INSTRUCTIONS | i64::from(is_branch(&i)) << lane::BRANCHES | i64::from(is_conditional(&i));
+        self.hot.countdown += facts;
+        if self.hot.watched {
+            let page = self.fetch_page(self.code_address(self.rip));
+            self.engine.alone = true;
+            self.tell_single(&i, page.unwrap_or(0));
+        }
+        let done: Done = match exec::lookup(&i) {
+            Some(meaning) => (meaning.run)(self, &i),
+            None => translate::without_meaning(self, &i),
+        };
+        self.engine.alone = false;
+        match done {
+            Ok(()) => {
+                self.rip = self.next_rip;
+                Ok(())
+            }
+            Err(stop) => {
+                self.hot.countdown -= facts;
+                self.tell_cut(0);
+                self.stopped(stop)
+            }
+        }
+    }
+
+    /// The instruction at `rip`, all of it within the limit of CS.
+    fn fetch_within_code(&mut self) -> Result<Instruction, Stop> {
+        let limit = u64::from(self.segment(Seg::Cs).limit);
+        if !self.is_64bit() && self.rip > limit {
+            return Err(Stop::gp(0));
+        }
+        let i = self.fetch_instruction()?;
+        let end = self.rip.wrapping_add(i.len() as u64);
+        if self.is_64bit() || end <= limit + 1 { Ok(i) } else { Err(Stop::gp(0)) }
+    }
+
+    /// Are the bytes at `rip`, which are no instruction, the beginning of one of more than 15 bytes? Such a one has a
+    /// prefix too many: without the first, the decoder says that the 14 left are too few.
+    pub(super) fn is_too_long(&mut self) -> bool {
+        let Ok(bytes) = self.fetch_bytes() else { return false };
+        let mut d = Decoder::with_ip(self.code_bits(), &bytes[1..], 0, DecoderOptions::NONE);
+        let _ = d.decode();
+        d.last_error() == DecoderError::NoMoreBytes
+    }
+
+    pub(super) fn fetch_instruction(&mut self) -> Result<Instruction, Stop> {
+        let at = self.code_address(self.rip);
+        let page = self.fetch_page(at)?;
+        let ram = Arc::clone(&self.ram);
+        let mut bytes = [0; 15];
+        let start = (at & 0xfff) as usize;
+        let first = bytes.len().min(4096 - start);
+        read_host(&ram, page, start, &mut bytes[..first]);
+        let bits = self.code_bits();
+        let decode = |b: &[u8]| Decoder::with_ip(bits, b, start as u64, DecoderOptions::NONE).decode();
+        let i = decode(&bytes[..first]);
+        if first == bytes.len() || !i.is_invalid() {
+            return Ok(i);
+        }
+        Ok(decode(&self.fetch_bytes()?))
+    }
+
+    /// The 15 bytes at `rip`.
+    fn fetch_bytes(&mut self) -> Result<[u8; 15], Stop> {
+        let at = self.code_address(self.rip);
+        let ram = Arc::clone(&self.ram);
+        let mut bytes = [0; 15];
+        let start = (at & 0xfff) as usize;
+        let first = bytes.len().min(4096 - start);
+        read_host(&ram, self.fetch_page(at)?, start, &mut bytes[..first]);
+        if first < bytes.len() {
+            let page = self.fetch_page(self.wrap_code(at.wrapping_add(first as u64)))?;
+            read_host(&ram, page, 0, &mut bytes[first..]);
+        }
+        Ok(bytes)
+    }
+
+    /// An instruction at `rip` stopped: delivers its exception, or reports what is missing.
+    pub(super) fn stopped(&mut self, stop: Stop) -> Result<(), Box<Missing>> {
+        match stop {
+            Stop::Again => self.pass_repetition(),
+            Stop::Exception(e) => {
+                self.settle_before_ring_change();
+                self.raise(e);
+            }
+            Stop::Unimplemented => return Err(self.missing()),
+        }
+        Ok(())
+    }
+
+    /// A repeated instruction stopped to be resumed. It has not retired, but unless it was TF or a data breakpoint that stopped it, it has done
+    /// so much that time must have passed: no guest can hold back its timers, or the end of the window.
+    /// RF says that its breakpoint is past. Source: SDM vol. 3B, 18.3.1.1.
+    fn pass_repetition(&mut self) {
+        self.system_flags |= flag::RF;
+        if self.system_flags & flag::TF == 0 && self.pending_debug == 0 {
+            self.settle();
+            self.settled.cycles += REPETITION_CYCLES;
+            self.settled.clock += REPETITION_CYCLES;
+            self.engine.look = true;
+        }
+    }
+
+    fn missing(&mut self) -> Box<Missing> {
+        let linear = self.code_address(self.rip);
+        let (mut what, mut bytes) = ("code outside memory".to_owned(), Vec::new());
+        if let Ok(i) = self.fetch_instruction() {
+            what = format!("{:?}", i.code());
+            let mut b = [0; 15];
+            let n = (i.len()).clamp(1, 15);
+            if self.load_bytes(linear, &mut b[..n]).is_ok() {
+                bytes = b[..n].to_vec();
+            }
+        }
+        Box::new(Missing { what, rip: self.rip, linear, bytes })
+    }
+}

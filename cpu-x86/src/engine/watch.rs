@@ -1,0 +1,199 @@
+//! How a monitor is told: which block begins, which memory is accessed, what else happens.
+//!
+//! Handlers exist twice, with and without telling ([`Watch`]); a block is made of the ones or the others (its mode says),
+//! so that nothing of this costs anything while no monitor is there. Accesses to a line that was the last touched of its
+//! set are not told: [`crate::monitor::Touched`].
+#![expect(unsafe_code, reason = "reads the operands of the op that begins a block")]
+
+use super::op::{Block, Op};
+use super::tlb;
+use crate::door::Ring;
+use crate::memory::{Access, Place};
+use crate::monitor::{Code, DataAccess, Happening, Translate, Walked};
+use crate::state::{Cpu, cell};
+use emu_core::Gpa;
+use iced_x86::Instruction;
+
+/// Whether handlers tell.
+pub(crate) trait Watch {
+    const ON: bool;
+}
+pub(crate) struct Unwatched;
+pub(crate) struct Watched;
+impl Watch for Unwatched {
+    const ON: bool = false;
+}
+impl Watch for Watched {
+    const ON: bool = true;
+}
+
+/// No line of any set.
+const NONE: u64 = u64::MAX;
+
+/// Tells which block begins: `op` holds its number, and its offset in the page.
+///
+/// # Safety
+/// `op` was made by the builder, and its block is alive.
+pub(super) unsafe fn enter(cpu: &mut Cpu, op: *const Op) {
+    // SAFETY: the contract.
+    let op = unsafe { &*op };
+    let at = cpu.regs[cell::PAGE].wrapping_add(u64::from(u16::from_le_bytes([op.a, op.b])));
+    let (number, ring) = (op.imm as u32, ring(cpu.cpl));
+    cpu.with_monitor(|monitor, cpu| monitor.enter(number, at, ring, cpu));
+}
+
+fn ring(cpl: u8) -> Ring {
+    if cpl == 3 { Ring::User } else { Ring::Kernel }
+}
+
+impl Cpu {
+    /// Describes a new block to the monitor and gives its first op the number.
+    pub(super) fn describe(&mut self, head: &Block, slots: &mut [Op], code: &[Instruction]) {
+        let page = |page: u32| self.physical(u64::from(page) << 12);
+        let physical = Gpa(page(head.page).0 + u64::from(head.start));
+        let next_page = (head.page2 != u32::MAX).then(|| page(head.page2));
+        let code = Code { physical, next_page, instructions: code };
+        self.with_monitor(|monitor, _| slots[0].imm = monitor.describe(&code) as i32);
+    }
+
+    /// Guest-physical address of byte `offset` of the host mapping.
+    fn physical(&self, offset: u64) -> Gpa {
+        let slot = self.ram.slots().iter().find(|s| offset.wrapping_sub(s.offset) < s.bytes);
+        Gpa(slot.map_or(offset, |s| s.base.0 + offset - s.offset))
+    }
+
+    /// Tells the monitor of an access that lies within a page and whose translation the TLB holds.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn observe(&mut self, at: u64, bytes: u64, write: bool) {
+        let e = &self.contexts[self.context_of(self.who())].entries[tlb::index(at)];
+        let physical = self.physical((u64::from((e.page >> 2) as u32) << 12) + (at & 0xfff));
+        self.observe_at(at, physical, bytes, write);
+    }
+
+    /// As [`Cpu::observe`], at physical address `physical`.
+    pub(crate) fn observe_at(&mut self, at: u64, physical: Gpa, bytes: u64, write: bool) {
+        let instruction = if self.engine.alone {
+            0
+        } else {
+            let (block, slot) = self.engine.blocks.owner(self.hot.left);
+            block.instruction_of(slot) as u32
+        };
+        let access = DataAccess { linear: at, physical, bytes: bytes as u32, write, instruction };
+        let mut touched = 0;
+        self.with_monitor(|monitor, cpu| touched = monitor.access(&access, cpu));
+        while touched != 0 {
+            self.hot.recent[touched.trailing_zeros() as usize] = NONE;
+            touched &= touched - 1;
+        }
+        let (first, last) = (at >> 6, (at + bytes - 1) >> 6);
+        for line in [first, last] {
+            self.hot.recent[(line & 63) as usize] = line << 1 | u64::from(write);
+        }
+    }
+
+    /// Tells the monitor of an access to plain memory by an instruction's meaning; it may run over lines, not pages.
+    #[inline]
+    pub(crate) fn observe_host(&mut self, at: u64, page: usize, bytes: usize, write: bool) {
+        if !self.hot.watched || bytes == 0 || self.hot.is_recent(at, bytes as u64, write) {
+            return;
+        }
+        let physical = self.physical(((page as u64) << 12) + (at & 0xfff));
+        if bytes <= 64 {
+            return self.observe_at(at, physical, bytes as u64, write);
+        }
+        let (mut done, end) = (0, bytes as u64);
+        while done < end {
+            let here = at.wrapping_add(done);
+            let piece = (64 - (here & 63)).min(end - done);
+            if !self.hot.is_recent(here, piece, write) {
+                self.observe_at(here, Gpa(physical.0 + done), piece, write);
+            }
+            done += piece;
+        }
+    }
+
+    /// Tells the monitor of an access to a run of plain memory within a page.
+    #[inline]
+    pub(crate) fn observe_run(&mut self, at: u64, bytes: usize, write: bool) {
+        if self.hot.watched {
+            let e = &self.contexts[self.context_of(self.who())].entries[tlb::index(at)];
+            self.observe_host(at, (e.page >> 2) as usize, bytes, write);
+        }
+    }
+
+    /// Tells the monitor of `n` iterations of a repeated instruction.
+    #[inline]
+    pub(crate) fn repeated(&mut self, n: u64) {
+        if self.hot.watched {
+            self.with_monitor(|monitor, _| monitor.happened(Happening::Repeated(n)));
+        }
+    }
+
+    /// Tells the monitor of something else.
+    pub(crate) fn happened(&mut self, what: Happening) {
+        if self.hot.watched {
+            self.hot.recent.fill(NONE);
+            self.with_monitor(|monitor, _| monitor.happened(what));
+        }
+    }
+
+    /// Tells the monitor that the line of linear address `at`, which a probe just reached, was flushed.
+    pub(crate) fn flushed(&mut self, at: u64) {
+        if self.hot.watched
+            && let Ok(Place::Host { page, .. }) = self.place(at, Access::Read, self.who())
+        {
+            let physical = self.physical(((page as u64) << 12) + (at & 0xfff));
+            self.happened(Happening::FlushLine(physical));
+        }
+    }
+
+    /// Tells the monitor that an event was delivered which found the processor at linear address `from`.
+    pub(crate) fn delivered(&mut self, from: u64, vector: u8, external: bool) {
+        if self.hot.watched {
+            let (to, ring) = (self.code_address(self.rip), ring(self.cpl));
+            self.with_monitor(|monitor, _| {
+                monitor.happened(Happening::Delivery { from, to, vector, external, ring });
+            });
+        }
+    }
+
+    /// Of the block entered last only `ran` instructions retired.
+    pub(super) fn tell_cut(&mut self, ran: u32) {
+        if self.hot.watched {
+            self.with_monitor(|monitor, _| monitor.cut(ran));
+        }
+    }
+
+    /// The instruction `i`, on host page `page`, is about to run on its own.
+    pub(super) fn tell_single(&mut self, i: &Instruction, page: u32) {
+        if self.hot.watched {
+            let at = self.code_address(self.rip);
+            let physical = Gpa(self.physical(u64::from(page) << 12).0 + (at & 0xfff));
+            let (ring, instructions) = (ring(self.cpl), [*i]);
+            self.with_monitor(|monitor, cpu| {
+                let code = Code { physical, next_page: None, instructions: &instructions };
+                monitor.single(&code, at, ring, cpu);
+            });
+        }
+    }
+
+    /// Looks whether a monitor is there, and lets it book what is pending if it is.
+    pub(super) fn look_for_monitor(&mut self) {
+        let there = self.doors_of_run().monitor().is_some();
+        if there && self.hot.watched {
+            let to = self.code_address(self.rip);
+            self.with_monitor(|monitor, _| monitor.settle(to));
+        }
+        if there != self.hot.watched {
+            self.hot.recent.fill(NONE);
+            self.hot.watched = there;
+        }
+    }
+}
+
+impl Translate for Cpu {
+    fn walked(&mut self, linear: u64) -> Walked {
+        self.walk_quietly(linear)
+    }
+}

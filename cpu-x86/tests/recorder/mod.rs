@@ -1,0 +1,161 @@
+//! A monitor that keeps what it is told: instructions retired, branches taken, and a small cache fed by the accesses.
+
+use cpu_x86::monitor::{Code, DataAccess, Happening, Monitor, Touched, Translate};
+use cpu_x86::{Counts, Doors, NoDoors, Refused, Ring, Sampled};
+use emu_core::Gpa;
+use iced_x86::{FlowControl, Instruction};
+
+/// One set: its lines from the most recently used on, each with its dirty bit.
+type Set = Vec<(u64, bool)>;
+const WAYS: usize = 2;
+
+/// What is compared between runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Instructions retired.
+    pub instructions: u64,
+    /// Taken branches: (from, to).
+    pub taken: Vec<(u64, u64)>,
+    /// Faults and interrupts delivered.
+    pub deliveries: u64,
+    /// Iterations of repeated instructions.
+    pub repeated: u64,
+    /// Accesses that missed the cache.
+    pub misses: u64,
+    /// The cache.
+    pub sets: Vec<Set>,
+}
+
+#[derive(Default)]
+struct Described {
+    /// Offset of each instruction from the first, and of the end.
+    starts: Vec<u64>,
+    branch: bool,
+}
+
+/// The monitor.
+pub struct Recorder {
+    pub told: Told,
+    blocks: Vec<Described>,
+    /// The block entered last: address, instruction offsets retired, ends in a branch.
+    pending: Option<(u64, Vec<u64>, bool)>,
+    /// Answers every access with "all sets touched", so that none is left out.
+    pub unfiltered: bool,
+}
+
+impl Recorder {
+    pub fn new(unfiltered: bool) -> Recorder {
+        let told = Told { sets: vec![Set::new(); 64], ..Told::default() };
+        Recorder { told, blocks: Vec::new(), pending: None, unfiltered }
+    }
+
+    fn book(&mut self, to: Option<u64>) {
+        let Some((at, starts, branch)) = self.pending.take() else { return };
+        self.told.instructions += starts.len() as u64 - 1;
+        let end = at.wrapping_add(*starts.last().expect("the end"));
+        if let Some(to) = to.filter(|to| branch && *to != end) {
+            self.told.taken.push((at.wrapping_add(starts[starts.len() - 2]), to));
+        }
+    }
+
+    fn touch(&mut self, line: u64, write: bool) {
+        let set = &mut self.told.sets[line as usize & 63];
+        let place = set.iter().position(|(l, _)| *l == line);
+        self.told.misses += u64::from(place.is_none());
+        let dirty = place.is_some_and(|n| set.remove(n).1);
+        set.insert(0, (line, dirty || write));
+        set.truncate(WAYS);
+    }
+}
+
+fn described(code: &[Instruction]) -> Described {
+    let first = code[0].ip();
+    let mut starts: Vec<u64> = code.iter().map(|i| i.ip() - first).collect();
+    starts.push(code[code.len() - 1].next_ip() - first);
+    Described { starts, branch: code[code.len() - 1].flow_control() != FlowControl::Next }
+}
+
+impl Monitor for Recorder {
+    fn describe(&mut self, code: &Code) -> u32 {
+        self.blocks.push(described(code.instructions));
+        self.blocks.len() as u32 - 1
+    }
+    fn forget(&mut self) {
+        self.blocks.clear();
+    }
+    fn enter(&mut self, block: u32, at: u64, _ring: Ring, _translate: &mut dyn Translate) {
+        self.book(Some(at));
+        let d = &self.blocks[block as usize];
+        self.pending = Some((at, d.starts.clone(), d.branch));
+    }
+    fn single(&mut self, code: &Code, at: u64, _ring: Ring, _translate: &mut dyn Translate) {
+        self.book(Some(at));
+        let d = described(code.instructions);
+        self.pending = Some((at, d.starts, d.branch));
+    }
+    fn cut(&mut self, ran: u32) {
+        let (_, starts, branch) = self.pending.as_mut().expect("a block was entered");
+        assert!((ran as usize) < starts.len() - 1, "cut to {ran} of {}", starts.len() - 1);
+        starts.truncate(ran as usize + 1);
+        *branch = false;
+    }
+    fn settle(&mut self, to: u64) {
+        self.book(Some(to));
+    }
+    fn access(&mut self, a: &DataAccess, _translate: &mut dyn Translate) -> Touched {
+        assert!(a.linear & 4095 == a.physical.0 & 4095 && (a.linear & 4095) + u64::from(a.bytes) <= 4096, "{a:?}");
+        let (first, last) = (a.physical.0 >> 6, (a.physical.0 + u64::from(a.bytes) - 1) >> 6);
+        (first..=last).for_each(|line| self.touch(line, a.write));
+        if self.unfiltered { u64::MAX } else { 1 << (first & 63) | 1 << (last & 63) }
+    }
+    fn happened(&mut self, what: Happening) {
+        match what {
+            Happening::Delivery { .. } => self.told.deliveries += 1,
+            Happening::Repeated(n) => self.told.repeated += n,
+            _ => {}
+        }
+    }
+}
+
+/// Doors with a recorder behind them, or with nothing.
+pub struct Watching(pub Option<Recorder>);
+
+impl Doors for Watching {
+    fn memory_read(&mut self, at: Gpa, bytes: u32, now: &Counts) -> u64 {
+        NoDoors.memory_read(at, bytes, now)
+    }
+    fn memory_write(&mut self, _at: Gpa, _bytes: u32, _value: u64, _now: &Counts) {}
+    fn port_read(&mut self, port: u16, bytes: u32, now: &Counts) -> u32 {
+        NoDoors.port_read(port, bytes, now)
+    }
+    fn port_write(&mut self, _port: u16, _bytes: u32, _value: u32, _now: &Counts) {}
+    fn msr_read(&mut self, _msr: u32, _now: &Counts) -> Option<Result<u64, Refused>> {
+        None
+    }
+    fn msr_write(&mut self, _msr: u32, _value: u64, _now: &Counts) -> Option<Result<(), Refused>> {
+        None
+    }
+    fn rdpmc(&mut self, _ecx: u32, _now: &Counts) -> Result<u64, Refused> {
+        Err(Refused)
+    }
+    fn cpuid(&mut self, _leaf: u32, _subleaf: u32) -> Option<[u32; 4]> {
+        None
+    }
+    fn send_ipi(&mut self, _icr: u64) {}
+    fn end_of_interrupt(&mut self, _vector: u8) {}
+    fn acknowledge_pic(&mut self) -> u8 {
+        0xff
+    }
+    fn pmu_deadline(&mut self, _now: &Counts, _ring: Ring) -> u64 {
+        u64::MAX
+    }
+    fn pmu_settle(&mut self, _now: &Counts, _processor: &mut dyn Sampled) -> bool {
+        false
+    }
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        self.0.as_mut().map(|r| r as &mut dyn Monitor)
+    }
+    fn wants_attention(&self) -> bool {
+        false
+    }
+}

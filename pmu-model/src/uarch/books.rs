@@ -1,0 +1,232 @@
+//! The books: what was counted in which ring, and where its slots went.
+
+use super::blocks::Block;
+use super::facts::Fact;
+use super::ledger::{Cause, Ledger, WIDTH};
+use super::parameters::Parameters;
+use crate::signal::{Signal, Signals, Totals};
+use cpu_x86::Ring;
+
+/// What became of the accesses of a block's instructions, one bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcomes {
+    /// Loads served by L2, L3 and memory.
+    pub loads: [u64; 3],
+    pub split_loads: u64,
+    pub split_stores: u64,
+    pub walked_loads: u64,
+    pub walked_stores: u64,
+    /// Stores that found their line in the L2.
+    pub stores: u64,
+    /// Locked accesses that cross a line.
+    pub bus_locks: u64,
+}
+
+impl Outcomes {
+    /// Adds those of the first `ran` instructions.
+    fn add(&self, ran: u32, t: &mut Totals) {
+        let those = u64::MAX.checked_shr(64 - ran).unwrap_or(0);
+        let [l2, l3, memory] = self.loads.map(|mask| mask & those);
+        let rows = [
+            (Signal::LoadL2Hit, l2 & !l3 & !memory),
+            (Signal::LoadL3Hit, l3 & !memory),
+            (Signal::LoadL3Miss, memory),
+            (Signal::SplitLoads, self.split_loads),
+            (Signal::SplitStores, self.split_stores),
+            (Signal::StlbMissLoads, self.walked_loads),
+            (Signal::StlbMissStores, self.walked_stores),
+            (Signal::StoreL2Hit, self.stores),
+            (Signal::BusLocks, self.bus_locks),
+        ];
+        rows.into_iter().for_each(|(signal, mask)| t[signal] += u64::from((mask & those).count_ones()));
+    }
+}
+
+/// A run through a block that is not booked yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub number: u32,
+    /// Linear address of the first byte.
+    pub at: u64,
+    pub ring: Ring,
+    /// How many instructions retired, when it was cut.
+    pub ran: Option<u32>,
+    /// How far the ledger is.
+    pub entered: u32,
+    /// How far fetching is: instructions (is the first one's line fetched?), and lines.
+    pub started: bool,
+    pub fetched: u32,
+    pub line: u8,
+    /// The first instruction fuses with the one that retired before it.
+    pub fused: bool,
+    /// The first instruction that names the stack pointer needs what was pushed before the block.
+    pub synchronizes: bool,
+    pub outcomes: Outcomes,
+    /// Where the access told last ended, of which instruction: an access over two pages comes in two parts.
+    pub last: (u64, u32),
+}
+
+/// A pending run, with what is known of its block.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub block: &'a Block,
+    pub facts: &'a [Fact],
+    pub pending: &'a Pending,
+}
+
+impl Run<'_> {
+    /// Slots of instruction `n` this time.
+    fn slots(&self, n: u32) -> u32 {
+        let extra = self.pending.synchronizes && self.block.names_stack == Some(n);
+        let shared = self.pending.fused && n == 0;
+        (self.facts[n as usize].uops + u32::from(extra)).saturating_sub(u32::from(shared))
+    }
+}
+
+/// Totals by ring, and the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Books {
+    /// As far as they are folded; what follows from others is set when they are read ([`Books::read`]).
+    pub totals: Signals,
+    pub ledger: Ledger,
+    /// Instructions retired, by ring.
+    instructions: [u64; 2],
+    /// Micro-ops whose slots were taken in another ring than they retired in: what this one took more.
+    moved: [i64; 2],
+    pub ring: Ring,
+}
+
+fn index(ring: Ring) -> usize {
+    match ring {
+        Ring::Kernel => 0,
+        Ring::User => 1,
+    }
+}
+
+impl Books {
+    pub fn new() -> Books {
+        Books {
+            totals: Signals::default(),
+            ledger: Ledger::default(),
+            instructions: [0; 2],
+            moved: [0; 2],
+            ring: Ring::Kernel,
+        }
+    }
+
+    /// All instructions retired.
+    pub fn retired(&self) -> u64 {
+        self.instructions[0].wrapping_add(self.instructions[1])
+    }
+
+    /// `ring` runs from now on.
+    #[inline]
+    pub fn enter(&mut self, ring: Ring) {
+        if ring != self.ring {
+            let debt = i64::from(self.ledger.debt);
+            self.moved[index(self.ring)] -= debt;
+            self.moved[index(ring)] += debt;
+            self.ring = ring;
+        }
+    }
+
+    /// Totals of the ring that runs.
+    #[inline]
+    pub fn now(&mut self) -> &mut Totals {
+        self.totals.of_mut(self.ring)
+    }
+
+    pub fn claim(&mut self, cause: Cause, cycles: u32, p: &Parameters) {
+        self.ledger.claim(cause, cycles * WIDTH, p.most_owed);
+    }
+
+    /// Takes the ledger through the instructions from where it is to before `to`. `decoded`: they come from the legacy
+    /// decoder.
+    #[inline]
+    pub fn advance(&mut self, run: &Run, to: u32, decoded: bool, p: &Parameters) {
+        let from = run.pending.entered;
+        if from >= to {
+            return;
+        }
+        if run.block.special || decoded {
+            return (from..to).for_each(|n| self.step(run, n, decoded, p));
+        }
+        if !self.ledger.is_even() {
+            let uops = (from..to).map(|n| run.slots(n)).sum();
+            let totals = self.totals.of_mut(self.ring);
+            self.ledger.run(to - from, uops, totals);
+        }
+    }
+
+    fn step(&mut self, run: &Run, n: u32, decoded: bool, p: &Parameters) {
+        let (fact, slots) = (&run.facts[n as usize], run.slots(n));
+        if fact.microcode > 0 {
+            self.claim(Cause::Sequencer, p.sequencer, p);
+        }
+        if let Some((cause, cycles)) = fact.stall {
+            self.claim(cause, cycles, p);
+        }
+        let totals = self.totals.of_mut(self.ring);
+        if decoded {
+            totals[Signal::UopsMite] += u64::from(slots.saturating_sub(fact.microcode));
+            self.ledger.claim(Cause::Bandwidth, p.decode_slots, p.most_owed);
+        }
+        self.ledger.step(slots, totals);
+    }
+
+    /// Books that the first `ran` instructions retired; `counted`: what they count whatever happened is added elsewhere.
+    #[inline]
+    pub fn retire(&mut self, run: &Run, ran: u32, counted: bool) {
+        let totals = self.totals.of_mut(run.pending.ring);
+        self.instructions[index(run.pending.ring)] += u64::from(ran);
+        if !counted {
+            run.facts[..ran as usize].iter().for_each(|f| f.count(1, totals));
+        }
+        if run.pending.outcomes != Outcomes::default() && ran > 0 {
+            run.pending.outcomes.add(ran, totals);
+        }
+        let mut add = |s: Signal, n: u64| totals[s] = totals[s].wrapping_add(n);
+        if run.pending.fused && ran > 0 {
+            add(Signal::MacroFused, 1);
+            add(Signal::UopsRetired, 1u64.wrapping_neg());
+            add(Signal::UopsExecuted, 1u64.wrapping_neg());
+        }
+        if run.pending.synchronizes && run.block.names_stack.is_some_and(|n| n < ran) {
+            add(Signal::UopsRetired, 1);
+            add(Signal::UopsHeavy, 1);
+            add(Signal::UopsExecuted, 1);
+        }
+    }
+
+    /// The totals, with what follows from them.
+    pub fn read(mut self) -> Signals {
+        for ring in [Ring::Kernel, Ring::User] {
+            let waiting = if ring == self.ring { i64::from(self.ledger.debt) } else { 0 };
+            let shift = self.moved[index(ring)] - waiting;
+            let slots = self.instructions[index(ring)].wrapping_mul(u64::from(WIDTH));
+            derive(self.totals.of_mut(ring), shift, slots);
+        }
+        self.totals
+    }
+}
+
+/// Sets what follows: `shift` is how many slots more than its micro-ops the ring took.
+fn derive(t: &mut Totals, shift: i64, slots: u64) {
+    for signal in [Signal::UopsRetired, Signal::UopsHeavy, Signal::UopsMs] {
+        t[signal] = t[signal].saturating_add_signed(shift);
+    }
+    t[Signal::SlotsHeavy] = t[Signal::UopsHeavy];
+    t[Signal::SlotsLight] = t[Signal::UopsRetired].saturating_sub(t[Signal::UopsHeavy]);
+    t[Signal::UopsDsb] = t[Signal::UopsRetired].saturating_sub(t[Signal::UopsMs] + t[Signal::UopsMite]);
+    let accounts = [
+        Signal::SlotsMispredict,
+        Signal::SlotsClear,
+        Signal::SlotsFetchLatency,
+        Signal::SlotsFetchBandwidth,
+        Signal::SlotsMemory,
+    ];
+    let others: u64 = accounts.into_iter().map(|s| t[s]).sum();
+    t[Signal::SlotsCore] = slots.saturating_sub(others + t[Signal::UopsRetired]);
+    let far = t[Signal::LoadL2Hit] + t[Signal::LoadL3Hit] + t[Signal::LoadL3Miss];
+    t[Signal::LoadL1Hit] = t[Signal::Loads].saturating_sub(far);
+}

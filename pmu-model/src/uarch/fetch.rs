@@ -1,0 +1,180 @@
+//! The front end: lines and pages it fetches from, and who decodes (timing.md 3.6).
+//!
+//! Looked at when the line or the page changes, instruction by instruction, as they retire: what faulted may have been
+//! cut off before or after it accessed memory, and the processor does not always say. So a line is fetched after what its
+//! first instruction accesses. A line comes from the decoded stream buffer if
+//! that holds it, else from the legacy decoder, which puts it there. What the L1I loses the buffer loses.
+
+use super::Core;
+use super::blocks::Block;
+use super::books::{Pending, Run};
+use super::cache::{Cache, Found};
+use super::hierarchy::{Level, Request};
+use super::ledger::Cause;
+use super::parameters::Parameters;
+use super::tlb::{self, Source};
+use crate::signal::Signal;
+use cpu_x86::monitor::{Translate, Walked};
+
+/// No line, no page.
+const NONE: u64 = u64::MAX;
+
+/// Where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Front {
+    line: u64,
+    page: u64,
+    /// Does the line come from the legacy decoder?
+    decodes: bool,
+    buffer: Cache,
+    /// The translation of the page that comes next, and of the one behind it if a block runs into that.
+    ahead: [Walked; 2],
+}
+
+impl Front {
+    pub fn new(p: &Parameters) -> Front {
+        Front { line: NONE, page: NONE, decodes: false, buffer: Cache::new(p.dsb), ahead: [Walked::default(); 2] }
+    }
+
+    pub fn decodes(&self) -> bool {
+        self.decodes
+    }
+
+    /// A block at `at` may be fetched soon, or the instruction before it fault: asks for the translations it would need.
+    #[inline]
+    pub fn look_ahead(&mut self, at: u64, next_page: bool, translate: &mut dyn Translate) {
+        if at >> 12 != self.page {
+            self.ahead[0] = translate.walked(at);
+        }
+        if next_page {
+            self.ahead[1] = translate.walked((at | 0xfff).wrapping_add(1));
+        }
+    }
+
+    /// Translations changed: the next page is looked up even if it is this one.
+    pub fn forget_page(&mut self) {
+        self.page = NONE;
+    }
+
+    /// A branch was taken: a line that was being decoded is in the buffer when it is come back to.
+    #[inline]
+    pub fn turn(&mut self) {
+        if self.decodes {
+            self.line = NONE;
+        }
+    }
+
+    /// A line left the caches.
+    pub fn flush_line(&mut self, line: u64) {
+        self.buffer.remove(line);
+        if self.line == line {
+            self.line = NONE;
+        }
+    }
+
+    /// All lines did.
+    pub fn flush(&mut self) {
+        self.buffer.clear();
+        self.line = NONE;
+    }
+}
+
+impl Core {
+    /// Instructions come from linear page `page` now, translated so.
+    #[inline]
+    fn fetch_page(&mut self, page: u64, ahead: usize) {
+        if page != self.front.page {
+            self.front.page = page;
+            self.translate_fetch(page << 12, self.front.ahead[ahead]);
+        }
+    }
+
+    fn translate_fetch(&mut self, linear: u64, walked: Walked) {
+        match self.tlbs.fetch(linear, || walked) {
+            Source::First | Source::Nothing => {}
+            Source::Second => {
+                self.books.now()[Signal::ItlbStlbHit] += 1;
+                self.books.claim(Cause::Itlb, self.p.stlb_cycles, &self.p);
+            }
+            Source::Walk { size, reads } => {
+                let by_size = [Signal::ItlbWalk4k, Signal::ItlbWalk2m, Signal::ItlbWalk1g];
+                self.books.now()[by_size[usize::from(size)]] += 1;
+                let mut cycles = self.p.stlb_cycles;
+                // Differs: these reads go around the L1D, whose contents the processor may rely on.
+                for entry in tlb::read(&walked, reads) {
+                    let totals = self.books.totals.of_mut(self.books.ring);
+                    cycles += self.p.latency[self.caches.beyond(entry >> 6, Request::Walk, totals) as usize];
+                }
+                self.books.claim(Cause::Itlb, cycles, &self.p);
+            }
+        }
+    }
+
+    /// Instructions come from physical line `line` now.
+    #[inline]
+    fn fetch_line(&mut self, line: u64) {
+        if line != self.front.line {
+            self.front.line = line;
+            self.change_line(line);
+        }
+    }
+
+    fn change_line(&mut self, line: u64) {
+        let totals = self.books.totals.of_mut(self.books.ring);
+        let (level, gone) = self.caches.code(line, totals);
+        if let Some(gone) = gone {
+            self.front.buffer.remove(gone);
+        }
+        if level != Level::L1 {
+            let cycles = self.p.latency[level as usize].saturating_sub(self.p.run_ahead);
+            self.books.claim(Cause::Icache, cycles, &self.p);
+        }
+        self.front.decodes = level != Level::L1 || self.front.buffer.touch(line, 0) == Found::Not;
+        if self.front.decodes {
+            self.front.buffer.remove(line);
+            self.front.buffer.fill(line, 0);
+        }
+    }
+
+    /// Fetches what the first `to` instructions of the pending run lie in.
+    #[inline]
+    pub(super) fn fetch_to(&mut self, p: &mut Pending, block: &Block, to: u32) {
+        if to == 0 {
+            return;
+        }
+        if !p.started {
+            p.started = true;
+            self.fetch_page(p.at >> 12, 0);
+            self.fetch_line(block.line);
+        }
+        if block.lines > 0 {
+            self.fetch_lines(p, block, to);
+        }
+    }
+
+    fn fetch_lines(&mut self, p: &mut Pending, block: &Block, to: u32) {
+        while p.fetched < to {
+            let line = self.blocks.facts(block)[p.fetched as usize].line;
+            while p.line < line {
+                self.advance(p, block, p.fetched);
+                p.line += 1;
+                let next = (block.line & 63) + u64::from(p.line);
+                match block.next_page {
+                    Some(page) if next >= 64 => {
+                        self.fetch_page((p.at >> 12).wrapping_add(1), 1);
+                        self.fetch_line(page + next - 64);
+                    }
+                    _ => self.fetch_line(block.line + u64::from(p.line)),
+                }
+            }
+            p.fetched += 1;
+        }
+    }
+
+    /// Takes the ledger through the pending run up to before instruction `to`.
+    pub(super) fn advance(&mut self, p: &mut Pending, block: &Block, to: u32) {
+        let run = Run { block, facts: self.blocks.facts(block), pending: p };
+        self.books.advance(&run, to, self.front.decodes, &self.p);
+        p.entered = p.entered.max(to);
+    }
+}

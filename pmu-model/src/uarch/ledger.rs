@@ -1,0 +1,163 @@
+//! Where slots go: the slot ledger by rule (timing.md 4.1, `atomic`).
+//!
+//! An instruction has six slots whatever happens. Its micro-ops take theirs; what is more than six is owed and taken from
+//! the instructions behind it. A cause of lost time (a mispredict, a miss) makes a claim, and slots that stay empty from
+//! then on are booked to the causes that claim any, slot by slot in turn. Slots that nobody claims belong to the back
+//! end's core. All of this goes slot by slot in effect, so it does not matter how the stream is cut into blocks.
+
+use crate::signal::{Signal, Totals};
+
+/// Slots of a cycle, and so of an instruction.
+pub(super) const WIDTH: u32 = 6;
+
+/// Why slots stay empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Sequencer,
+    Divider,
+    Serial,
+    Mispredict,
+    Clear,
+    Resteer,
+    UnknownBranch,
+    Icache,
+    Itlb,
+    Bubble,
+    Bandwidth,
+    Dram,
+    L3,
+    L2,
+    Memory,
+    Store,
+}
+
+/// The account of each cause, and the part of it.
+#[rustfmt::skip] // a table
+const BOOKS: [(Signal, Option<Signal>); 16] = [
+    (Signal::SlotsFetchLatency,   Some(Signal::SlotsMs)),
+    (Signal::SlotsCore,           Some(Signal::SlotsDivider)),
+    (Signal::SlotsCore,           Some(Signal::SlotsSerial)),
+    (Signal::SlotsMispredict,     None),
+    (Signal::SlotsClear,          None),
+    (Signal::SlotsFetchLatency,   Some(Signal::SlotsResteer)),
+    (Signal::SlotsFetchLatency,   Some(Signal::SlotsUnknownBranch)),
+    (Signal::SlotsFetchLatency,   Some(Signal::SlotsIcache)),
+    (Signal::SlotsFetchLatency,   Some(Signal::SlotsItlb)),
+    (Signal::SlotsFetchLatency,   None),
+    (Signal::SlotsFetchBandwidth, None),
+    (Signal::SlotsMemory,         Some(Signal::SlotsDram)),
+    (Signal::SlotsMemory,         Some(Signal::SlotsL3)),
+    (Signal::SlotsMemory,         Some(Signal::SlotsL2)),
+    (Signal::SlotsMemory,         None),
+    (Signal::SlotsMemory,         Some(Signal::SlotsStore)),
+];
+
+/// Claims not met yet, and micro-ops that have retired but for their slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ledger {
+    /// Micro-ops that wait for a slot.
+    pub debt: u32,
+    /// Which causes claim any.
+    claiming: u32,
+    /// The cause whose turn it is, or the next one that claims.
+    turn: u32,
+    claims: [u32; BOOKS.len()],
+}
+
+impl Ledger {
+    /// `cause` claims `slots`, as far as it is owed not more than `most`.
+    pub fn claim(&mut self, cause: Cause, slots: u32, most: u32) {
+        let claim = &mut self.claims[cause as usize];
+        *claim += slots.min(most.saturating_sub(*claim));
+        self.claiming |= u32::from(*claim > 0) << cause as u32;
+    }
+
+    /// Is nothing owed?
+    #[inline]
+    pub fn is_even(&self) -> bool {
+        self.debt == 0 && self.claiming == 0
+    }
+
+    /// So many `instructions` took `uops` slots; none took more than six.
+    pub fn run(&mut self, instructions: u32, uops: u32, totals: &mut Totals) {
+        let empty = (WIDTH * instructions).saturating_sub(uops);
+        let late = self.debt.min(empty);
+        self.debt -= late;
+        self.pay(empty - late, totals);
+    }
+
+    /// One instruction took `uops` slots, however many.
+    pub fn step(&mut self, uops: u32, totals: &mut Totals) {
+        let wanted = self.debt + uops;
+        self.debt = wanted.saturating_sub(WIDTH);
+        self.pay(WIDTH.saturating_sub(wanted), totals);
+    }
+
+    fn pay(&mut self, mut empty: u32, totals: &mut Totals) {
+        while let rounds = empty.checked_div(self.claiming.count_ones()).unwrap_or(0)
+            && rounds > 0
+        {
+            let least = self.claimants().map(|cause| self.claims[cause]).min().unwrap_or(0);
+            // The last one served is the nearest before the one whose turn it is.
+            let before = self.claiming & !(u32::MAX << self.turn);
+            self.turn = (if before != 0 { before } else { self.claiming }).ilog2() + 1;
+            self.turn %= BOOKS.len() as u32;
+            for cause in self.claimants() {
+                empty -= rounds.min(least);
+                self.book(cause, rounds.min(least), totals);
+            }
+        }
+        while empty > 0 && self.claiming != 0 {
+            let behind = self.claiming & (u32::MAX << self.turn);
+            let cause = if behind != 0 { behind } else { self.claiming }.trailing_zeros();
+            self.turn = (cause + 1) % BOOKS.len() as u32;
+            empty -= 1;
+            self.book(cause as usize, 1, totals);
+        }
+    }
+
+    /// The causes that claim any.
+    fn claimants(&self) -> impl Iterator<Item = usize> + use<> {
+        let claiming = self.claiming;
+        (0..BOOKS.len()).filter(move |cause| claiming >> cause & 1 != 0)
+    }
+
+    fn book(&mut self, cause: usize, paid: u32, totals: &mut Totals) {
+        self.claims[cause] -= paid;
+        if self.claims[cause] == 0 {
+            self.claiming &= !(1 << cause);
+        }
+        let (account, part) = BOOKS[cause];
+        totals[account] += u64::from(paid);
+        if let Some(part) = part {
+            totals[part] += u64::from(paid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uarch::tests::Random;
+
+    #[test]
+    fn paying_at_once_equals_paying_slot_by_slot() {
+        const CAUSES: [Cause; 5] = [Cause::Sequencer, Cause::Serial, Cause::Resteer, Cause::Dram, Cause::Store];
+        let mut r = Random(9);
+        let (mut whole, mut slots) = (Ledger::default(), Ledger::default());
+        let (mut a, mut b) = (Totals::default(), Totals::default());
+        for _ in 0..5000 {
+            for _ in 0..r.below(3) {
+                let (cause, n) = (CAUSES[r.below(5) as usize], r.below(40) as u32);
+                whole.claim(cause, n, 100);
+                slots.claim(cause, n, 100);
+            }
+            let empty = r.below(60) as u32;
+            whole.pay(empty, &mut a);
+            (0..empty).for_each(|_| slots.pay(1, &mut b));
+            assert_eq!(whole, slots);
+        }
+        assert_eq!(a, b);
+        assert!(a[Signal::SlotsSerial] > 1000 && a[Signal::SlotsDram] > 1000);
+    }
+}

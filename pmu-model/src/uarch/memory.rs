@@ -1,0 +1,209 @@
+//! Data accesses: translation, caches, and what became of them.
+
+use super::Core;
+use super::books::Pending;
+use super::facts::Fact;
+use super::hierarchy::{Level, Request, Store};
+use super::ledger::Cause;
+use super::tlb::{self, Source};
+use crate::signal::Signal;
+use cpu_x86::monitor::{DataAccess, Touched, Translate, Walked};
+
+/// The last load or store that was told, as PEBS records it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryInfo {
+    /// Linear address.
+    pub linear: u64,
+    /// Where the data was.
+    pub level: Level,
+    /// Load-to-use latency in core cycles, translation included.
+    pub latency: u32,
+    /// Did it need a page walk?
+    pub stlb_miss: bool,
+    /// Was it locked?
+    pub locked: bool,
+}
+
+impl MemoryInfo {
+    /// The low six bits of a PEBS data source: bits 3:0 where the data was, 4 page walk, 5 locked. Source: pmu.md 3.4.
+    pub fn data_source(&self) -> u64 {
+        let level = match self.level {
+            Level::L1 => 1,
+            Level::L2 => 3,
+            Level::L3 => 4,
+            Level::Memory => 0xa,
+        };
+        level | u64::from(self.stlb_miss) << 4 | u64::from(self.locked) << 5
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Last {
+    load: MemoryInfo,
+    store: MemoryInfo,
+    all: bool,
+}
+
+/// What translating an access took.
+#[derive(Clone, Copy, Default)]
+struct Translated {
+    touched: Touched,
+    cycles: u32,
+    walked: bool,
+}
+
+impl Core {
+    /// The last load told.
+    pub fn last_load(&self) -> MemoryInfo {
+        self.memory.load
+    }
+
+    /// The last store told.
+    pub fn last_store(&self) -> MemoryInfo {
+        self.memory.store
+    }
+
+    /// From the next access told on the processor tells of every access (slow), or leaves out what changes nothing. No
+    /// total depends on it.
+    pub fn observe_all(&mut self, all: bool) {
+        self.memory.all = all;
+    }
+
+    /// An access is made.
+    pub(super) fn data(&mut self, a: &DataAccess, translate: &mut dyn Translate) -> Touched {
+        let Some((mut p, block)) = self.taken_out() else {
+            let touched = self.serve(a, None, translate).2;
+            return if self.memory.all { Touched::MAX } else { touched };
+        };
+        // After a cut what is accessed belongs to no instruction that retires.
+        let open = p.ran.is_none() && a.instruction < block.n;
+        let n = a.instruction.min(p.ran.unwrap_or(block.n));
+        self.fetch_to(&mut p, &block, n);
+        self.advance(&mut p, &block, n);
+        let fact = open.then(|| self.blocks.facts(&block)[n as usize]);
+        let (level, walked, touched) = self.serve(a, fact.as_ref(), translate);
+        if let Some(fact) = fact {
+            note(&mut p, a, &fact, level, walked);
+        }
+        self.pending = Some(p);
+        if self.memory.all { Touched::MAX } else { touched }
+    }
+
+    /// For a happening in the middle of a block: the ledger goes to the instruction that accessed memory last.
+    pub(super) fn advance_to_access(&mut self) {
+        let Some((mut p, block)) = self.taken_out() else { return };
+        if p.ran.is_none() && p.last.1 < block.n {
+            let until = p.last.1;
+            self.advance(&mut p, &block, until);
+        }
+        self.pending = Some(p);
+    }
+
+    /// Takes the access through TLBs and caches. Returns where its data was, whether it needed a walk, and sets touched.
+    fn serve(&mut self, a: &DataAccess, fact: Option<&Fact>, translate: &mut dyn Translate) -> (Level, bool, Touched) {
+        let t =
+            if self.tlbs.is_quiet(a.linear, a.write) { Translated::default() } else { self.translate(a, translate) };
+        let loads = !a.write || fact.is_some_and(|f| f.modifies);
+        let store = match (a.write, fact.is_some_and(|f| f.streams)) {
+            (false, _) => Store::No,
+            (true, false) => Store::Yes,
+            (true, true) => Store::Streaming,
+        };
+        let request = if a.write { Request::Ownership } else { Request::Data };
+        let (first, last) = (a.physical.0 >> 6, a.physical.0.wrapping_add(u64::from(a.bytes.max(1)) - 1) >> 6);
+        let totals = self.books.totals.of_mut(self.books.ring);
+        let (mut level, mut touched) = self.caches.data(first, store, request, totals);
+        if last != first {
+            let (second, bit) = self.caches.data(last, store, request, totals);
+            (level, touched) = (level.max(second), touched | bit);
+        }
+        self.charge(level, loads, t.cycles);
+        let locked = fact.is_some_and(|f| f.locked);
+        let latency = self.p.latency[level as usize] + t.cycles;
+        let info = MemoryInfo { linear: a.linear, level, latency, stlb_miss: t.walked, locked };
+        if loads {
+            self.memory.load = info;
+        }
+        if a.write {
+            self.memory.store = info;
+        }
+        (level, t.walked, touched | t.touched)
+    }
+
+    fn charge(&mut self, level: Level, loads: bool, translation: u32) {
+        if translation > 0 {
+            self.books.claim(Cause::Memory, translation, &self.p);
+        }
+        let cause = match level {
+            Level::L1 => return,
+            Level::L2 => Cause::L2,
+            Level::L3 => Cause::L3,
+            Level::Memory => Cause::Dram,
+        };
+        let cycles = self.p.latency[level as usize].saturating_sub(self.p.latency[0]);
+        if loads {
+            self.books.claim(cause, cycles, &self.p);
+        } else {
+            self.books.claim(Cause::Store, cycles / self.p.store_share, &self.p);
+        }
+    }
+
+    fn translate(&mut self, a: &DataAccess, translate: &mut dyn Translate) -> Translated {
+        let mut walked = Walked::default();
+        let (source, cleared) = self.tlbs.data(a.linear, a.write, || {
+            walked = translate.walked(a.linear);
+            walked
+        });
+        let mut t = Translated { touched: if cleared { Touched::MAX } else { 0 }, ..Translated::default() };
+        match source {
+            Source::First | Source::Nothing => {}
+            Source::Second => {
+                let signal = if a.write { Signal::DtlbStoreStlbHit } else { Signal::DtlbLoadStlbHit };
+                self.books.now()[signal] += 1;
+                t.cycles = self.p.stlb_cycles;
+            }
+            Source::Walk { size, reads } => {
+                let loads = [Signal::DtlbLoadWalk4k, Signal::DtlbLoadWalk2m, Signal::DtlbLoadWalk1g];
+                let stores = [Signal::DtlbStoreWalk4k, Signal::DtlbStoreWalk2m, Signal::DtlbStoreWalk1g];
+                let by_size = if a.write { stores } else { loads };
+                self.books.now()[by_size[usize::from(size)]] += 1;
+                (t.cycles, t.walked) = (self.p.stlb_cycles, true);
+                for entry in tlb::read(&walked, reads) {
+                    let totals = self.books.totals.of_mut(self.books.ring);
+                    let (level, bit) = self.caches.data(entry >> 6, Store::No, Request::Walk, totals);
+                    t.cycles += self.p.latency[level as usize];
+                    t.touched |= bit;
+                }
+            }
+        }
+        t
+    }
+}
+
+/// Notes what became of an access of an instruction that may retire.
+fn note(p: &mut Pending, a: &DataAccess, fact: &Fact, level: Level, walked: bool) {
+    let bit = 1 << (a.instruction & 63);
+    let loads = !a.write || fact.modifies;
+    let end = a.linear.wrapping_add(u64::from(a.bytes));
+    let second_part = p.last == (a.linear, a.instruction) && a.linear & 0xfff == 0 && !fact.repeats;
+    let split = second_part || (a.linear & 63) + u64::from(a.bytes) > 64;
+    p.last = (end, a.instruction);
+    let o = &mut p.outcomes;
+    if loads && level != Level::L1 {
+        o.loads[level as usize - 1] |= bit;
+    }
+    if loads && walked {
+        o.walked_loads |= bit;
+    }
+    if a.write && walked {
+        o.walked_stores |= bit;
+    }
+    if a.write && level == Level::L2 {
+        o.stores |= bit;
+    }
+    if split {
+        o.split_loads |= if loads { bit } else { 0 };
+        o.split_stores |= if a.write { bit } else { 0 };
+        o.bus_locks |= if fact.locked { bit } else { 0 };
+    }
+}

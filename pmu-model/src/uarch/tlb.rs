@@ -1,0 +1,357 @@
+//! TLBs: two levels and the paging-structure caches (timing.md 3.8).
+//!
+//! The first level replaces by not-recently-used bits: a hit on an entry whose bit is set changes nothing, which is what
+//! lets the processor leave such accesses out. When all bits of a set would be set, the others are cleared, and that is
+//! told (`cleared`). Differs: a store's translation goes to the load TLB too, uncounted, because a load of a line just
+//! stored to may be left out; the second level holds 1 GiB pages as well.
+
+use super::parameters::{Geometry, Parameters};
+use cpu_x86::monitor::Walked;
+
+const NO_ENTRY: u64 = u64::MAX;
+
+/// A translation: what is stored is `page << 15 | size << 13 | global << 12 | pcid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mapping {
+    /// 0: 4 KiB, 1: 2 or 4 MiB, 2: 1 GiB.
+    pub size: u8,
+    pub global: bool,
+}
+
+/// Log2 of bytes, by size. A 4 MiB page is held as two of 2 MiB.
+const SHIFTS: [u32; 3] = [12, 21, 30];
+const GLOBAL: u64 = 1 << 12;
+/// Canonical addresses need 57 bits; the rest repeats bit 56.
+const PAGE_BITS: u64 = (1 << 49) - 1;
+
+fn page(linear: u64, size: u8) -> u64 {
+    linear >> SHIFTS[usize::from(size)] & PAGE_BITS
+}
+
+fn is(entry: u64, page: u64, size: u8, pcid: u16) -> bool {
+    entry >> 13 == page << 2 | u64::from(size)
+        && (entry & GLOBAL != 0 || entry & 0xfff == u64::from(pcid))
+        && entry != NO_ENTRY
+}
+
+fn entry(page: u64, m: Mapping, pcid: u16) -> u64 {
+    page << 15 | u64::from(m.size) << 13 | if m.global { GLOBAL } else { 0 } | u64::from(pcid & 0xfff)
+}
+
+/// What an event takes away.
+#[derive(Clone, Copy)]
+pub(super) enum Flush {
+    All { global: bool },
+    Space(u16),
+    Page(u64, u16),
+}
+
+impl Flush {
+    fn takes(self, e: u64) -> bool {
+        match self {
+            Flush::All { global } => global || e & GLOBAL == 0,
+            Flush::Space(pcid) => e & GLOBAL == 0 && e & 0xfff == u64::from(pcid),
+            Flush::Page(linear, pcid) => (0..3).any(|size| is(e, page(linear, size), size, pcid)),
+        }
+    }
+}
+
+/// A first-level TLB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct First {
+    mask: usize,
+    ways: usize,
+    entries: Box<[u64]>,
+    used: Box<[u32]>,
+}
+
+impl First {
+    fn new(g: Geometry) -> First {
+        let n = (g.sets * g.ways) as usize;
+        First {
+            mask: g.sets as usize - 1,
+            ways: g.ways as usize,
+            entries: vec![NO_ENTRY; n].into(),
+            used: vec![0; g.sets as usize].into(),
+        }
+    }
+
+    fn find(&self, page: u64, size: u8, pcid: u16) -> Option<(usize, usize)> {
+        let set = page as usize & self.mask;
+        let ways = &self.entries[set * self.ways..(set + 1) * self.ways];
+        ways.iter().position(|e| is(*e, page, size, pcid)).map(|way| (set, way))
+    }
+
+    /// Marks an entry as used; true: others lost their mark.
+    fn mark(&mut self, set: usize, way: usize) -> bool {
+        self.used[set] |= 1 << way;
+        let full = self.used[set].count_ones() as usize == self.ways;
+        if full {
+            self.used[set] = 1 << way;
+        }
+        full && self.ways > 1
+    }
+
+    fn insert(&mut self, page: u64, m: Mapping, pcid: u16) -> bool {
+        let set = page as usize & self.mask;
+        let ways = &mut self.entries[set * self.ways..(set + 1) * self.ways];
+        let free = ways.iter().position(|e| *e == NO_ENTRY);
+        let way = free.unwrap_or((!self.used[set]).trailing_zeros() as usize % self.ways);
+        ways[way] = entry(page, m, pcid);
+        self.mark(set, way)
+    }
+
+    fn flush(&mut self, flush: Flush) {
+        for (n, e) in self.entries.iter_mut().enumerate().filter(|(_, e)| **e != NO_ENTRY) {
+            if flush.takes(*e) {
+                *e = NO_ENTRY;
+                self.used[n / self.ways] &= !(1 << (n % self.ways));
+            }
+        }
+    }
+}
+
+/// A set of `ways` in LRU order: the second level and the paging-structure caches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ordered {
+    mask: usize,
+    ways: usize,
+    entries: Box<[u64]>,
+}
+
+impl Ordered {
+    fn new(g: Geometry) -> Ordered {
+        let n = (g.sets * g.ways) as usize;
+        Ordered { mask: g.sets as usize - 1, ways: g.ways as usize, entries: vec![NO_ENTRY; n].into() }
+    }
+
+    fn set(&mut self, page: u64) -> &mut [u64] {
+        let set = page as usize & self.mask;
+        &mut self.entries[set * self.ways..(set + 1) * self.ways]
+    }
+
+    fn find(&mut self, page: u64, size: u8, pcid: u16) -> Option<Mapping> {
+        let set = self.set(page);
+        let way = set.iter().position(|e| is(*e, page, size, pcid))?;
+        set[..=way].rotate_right(1);
+        Some(Mapping { size, global: set[0] & GLOBAL != 0 })
+    }
+
+    fn insert(&mut self, page: u64, m: Mapping, pcid: u16) {
+        let set = self.set(page);
+        set.rotate_right(1);
+        set[0] = entry(page, m, pcid);
+    }
+
+    fn flush(&mut self, flush: Flush) {
+        self.entries.iter_mut().filter(|e| **e != NO_ENTRY && flush.takes(**e)).for_each(|e| *e = NO_ENTRY);
+    }
+}
+
+/// Where a translation came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    First,
+    Second,
+    /// A walk found a page of this size; of its table entries the last so many were read.
+    Walk {
+        size: u8,
+        reads: u8,
+    },
+    /// There is no paging, or no translation.
+    Nothing,
+}
+
+/// The last `n` table entries of a walk.
+pub(super) fn read(walked: &Walked, n: u8) -> impl Iterator<Item = u64> + use<> {
+    let levels = usize::from(walked.levels).min(walked.entries.len());
+    walked.entries.into_iter().take(levels).skip(levels.saturating_sub(usize::from(n)))
+}
+
+/// Pages whose look-up would change nothing, by their lowest bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Quiet([u64; 64]);
+
+/// All TLBs of a core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tlbs {
+    loads: [First; 3],
+    stores: First,
+    fetches: [First; 2],
+    second: Ordered,
+    /// Pointers to page tables and to page directories.
+    structures: [Ordered; 2],
+    quiet_loads: Quiet,
+    quiet_stores: Quiet,
+    pcid: u16,
+}
+
+impl Tlbs {
+    pub fn new(p: &Parameters) -> Tlbs {
+        Tlbs {
+            loads: [p.dtlb_4k, p.dtlb_2m, p.dtlb_1g].map(First::new),
+            stores: First::new(p.dtlb_store),
+            fetches: [p.itlb_4k, p.itlb_2m].map(First::new),
+            second: Ordered::new(p.stlb),
+            structures: [Ordered::new(Geometry::of(1, 32)), Ordered::new(Geometry::of(1, 4))],
+            quiet_loads: Quiet([NO_ENTRY; 64]),
+            quiet_stores: Quiet([NO_ENTRY; 64]),
+            pcid: 0,
+        }
+    }
+
+    /// Would looking up `linear` for data change nothing?
+    #[inline]
+    pub fn is_quiet(&self, linear: u64, write: bool) -> bool {
+        let quiet = if write { &self.quiet_stores } else { &self.quiet_loads };
+        quiet.0[(linear >> 12) as usize & 63] == linear >> 12
+    }
+
+    fn hush(&mut self) {
+        self.quiet_loads.0.fill(NO_ENTRY);
+        self.quiet_stores.0.fill(NO_ENTRY);
+    }
+
+    /// Without what only saves time.
+    #[cfg(test)]
+    pub fn hushed(mut self) -> Tlbs {
+        self.hush();
+        self
+    }
+
+    /// Looks up `linear` for data. True: the processor must tell of all lines again.
+    pub fn data(&mut self, linear: u64, write: bool, walk: impl FnOnce() -> Walked) -> (Source, bool) {
+        let mut cleared = false;
+        let loads = (0..3).find_map(|size| {
+            let (set, way) = self.loads[usize::from(size)].find(page(linear, size), size, self.pcid)?;
+            cleared |= self.loads[usize::from(size)].mark(set, way);
+            Some(size)
+        });
+        let stored = write && {
+            let find = |size| self.stores.find(page(linear, size), size, self.pcid);
+            (0..3).find_map(find).is_some_and(|(set, way)| {
+                cleared |= self.stores.mark(set, way);
+                true
+            })
+        };
+        let source = if (write && stored) || (!write && loads.is_some()) {
+            self.lend(linear, loads, &mut cleared);
+            Source::First
+        } else {
+            let (source, m) = self.second(linear, walk);
+            let Some(m) = m else { return (source, cleared) };
+            let at = page(linear, m.size);
+            if loads != Some(m.size) {
+                cleared |= self.loads[usize::from(m.size)].insert(at, m, self.pcid);
+            }
+            cleared |= write && self.stores.insert(at, m, self.pcid);
+            source
+        };
+        self.settle(linear, write, cleared);
+        (source, cleared)
+    }
+
+    /// A store hit its own TLB: the load TLB gets the translation if it has it no more.
+    fn lend(&mut self, linear: u64, loads: Option<u8>, cleared: &mut bool) {
+        if loads.is_some() {
+            return;
+        }
+        let found = (0..3).find_map(|size| self.stores.find(page(linear, size), size, self.pcid).map(|p| (size, p)));
+        if let Some((size, (set, way))) = found {
+            let global = self.stores.entries[set * self.stores.ways + way] & GLOBAL != 0;
+            *cleared |= self.loads[usize::from(size)].insert(page(linear, size), Mapping { size, global }, self.pcid);
+        }
+    }
+
+    fn settle(&mut self, linear: u64, write: bool, cleared: bool) {
+        if cleared {
+            self.hush();
+            return;
+        }
+        let at = (linear >> 12) as usize & 63;
+        self.quiet_loads.0[at] = linear >> 12;
+        if write {
+            self.quiet_stores.0[at] = linear >> 12;
+        }
+    }
+
+    /// Looks up `linear` for a fetch.
+    pub fn fetch(&mut self, linear: u64, walk: impl FnOnce() -> Walked) -> Source {
+        for size in 0..2u8 {
+            let pcid = self.pcid;
+            let first = &mut self.fetches[usize::from(size)];
+            if let Some((set, way)) = first.find(page(linear, size), size, pcid) {
+                first.mark(set, way);
+                return Source::First;
+            }
+        }
+        let (source, m) = self.second(linear, walk);
+        if let Some(m) = m {
+            // The large-page TLB holds a 1 GiB page in pieces of 2 MiB.
+            let held = Mapping { size: m.size.min(1), ..m };
+            self.fetches[usize::from(held.size)].insert(page(linear, held.size), held, self.pcid);
+        }
+        source
+    }
+
+    fn second(&mut self, linear: u64, walk: impl FnOnce() -> Walked) -> (Source, Option<Mapping>) {
+        let pcid = self.pcid;
+        let found = (0..3).find_map(|size| self.second.find(page(linear, size), size, pcid));
+        if let Some(m) = found {
+            return (Source::Second, Some(m));
+        }
+        let walked = walk();
+        let size = match walked.shift {
+            12 => 0,
+            21 | 22 => 1,
+            30 => 2,
+            _ => return (Source::Nothing, None),
+        };
+        let m = Mapping { size, global: walked.global };
+        self.second.insert(page(linear, size), m, pcid);
+        if walked.levels == 0 {
+            return (Source::Nothing, Some(m));
+        }
+        let reads = self.reads(linear, size, walked.levels);
+        (Source::Walk { size, reads }, Some(m))
+    }
+
+    /// How many of `levels` table entries a walk reads, the last ones: the caches of pointers to tables save the others.
+    fn reads(&mut self, linear: u64, size: u8, levels: u8) -> u8 {
+        let pcid = self.pcid;
+        let mut reads = levels;
+        for (n, structures) in self.structures.iter_mut().enumerate().skip(usize::from(size)).take(2).rev() {
+            // Structure 0 saves all but the last entry of a 4 KiB page's walk, structure 1 all but the last two.
+            let (key, kind) = (page(linear, n as u8 + 1), Mapping { size: n as u8 + 1, global: false });
+            if structures.find(key, kind.size, pcid).is_some() {
+                reads = reads.min(n as u8 + 1 - size);
+            } else {
+                structures.insert(key, kind, pcid);
+            }
+        }
+        reads
+    }
+
+    /// Address space `pcid` is in force; true `keep`: its translations stay.
+    pub fn switch(&mut self, pcid: u16, keep: bool) {
+        self.pcid = pcid & 0xfff;
+        self.hush();
+        if !keep {
+            self.flush(Flush::Space(self.pcid));
+        }
+    }
+
+    /// The address space in force.
+    pub fn pcid(&self) -> u16 {
+        self.pcid
+    }
+
+    pub fn flush(&mut self, flush: Flush) {
+        self.loads.iter_mut().for_each(|t| t.flush(flush));
+        self.fetches.iter_mut().for_each(|t| t.flush(flush));
+        self.stores.flush(flush);
+        self.second.flush(flush);
+        self.structures.iter_mut().for_each(|t| t.flush(Flush::All { global: true }));
+        self.hush();
+    }
+}
