@@ -63,8 +63,8 @@ impl Core {
         self.memory.store
     }
 
-    /// From the next access told on the processor tells of every access (slow), or leaves out what changes nothing. No
-    /// total depends on it.
+    /// From the next access told on every answer to one is all ones, or as it was before: a processor that then remembers
+    /// no line tells of every access (slow), so that [`Core::last_load`] is the last load. No total depends on it.
     pub fn observe_all(&mut self, all: bool) {
         self.memory.all = all;
     }

@@ -57,6 +57,13 @@ struct Wake {
     pushed: bool,
 }
 
+impl Wake {
+    /// After the instruction from `start` to `end` of a run at `at`.
+    fn after(at: u64, start: u32, end: u32, fusible: Fusible, pushed: bool) -> Wake {
+        Wake { ip: at.wrapping_add(start.into()), end: at.wrapping_add(end.into()), fusible, pushed }
+    }
+}
+
 /// A core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Core {
@@ -155,11 +162,14 @@ impl Core {
         let whole = ran == block.n;
         let counted = whole && p.number != SINGLE;
         self.books.retire(&run, ran, counted);
-        let Some(last) = run.facts[..ran as usize].last() else { return };
-        let (ip, end) = (p.at.wrapping_add(u64::from(last.start)), u64::from(last.start + last.bytes));
-        let stack = if whole { block.stack } else { run.facts[..ran as usize].iter().rev().find_map(|f| f.stack) };
-        let pushed = stack.unwrap_or(self.wake.pushed);
-        self.wake = Wake { ip, end: p.at.wrapping_add(end), fusible: last.fusible, pushed };
+        if whole {
+            let pushed = block.stack.unwrap_or(self.wake.pushed);
+            self.wake = Wake::after(p.at, block.last, block.bytes, block.leaves, pushed);
+        } else if let Some(last) = run.facts[..ran as usize].last() {
+            let stack = run.facts[..ran as usize].iter().rev().find_map(|f| f.stack);
+            let pushed = stack.unwrap_or(self.wake.pushed);
+            self.wake = Wake::after(p.at, last.start, last.start + last.bytes, last.fusible, pushed);
+        }
         if counted {
             self.blocks.ran(p.number, p.ring);
         }
