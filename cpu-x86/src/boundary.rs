@@ -24,9 +24,10 @@ impl Cpu {
             }
             return startup.is_some();
         }
+        self.look_at_wait();
         let inhibit = std::mem::take(&mut self.inhibit);
         self.shadow = if self.activity == Activity::Active { inhibit } else { 0 };
-        if self.shadow & shadow::MOV_SS == 0 && (self.take_debug_traps() || self.take_nmi()) {
+        if self.shadow & shadow::MOV_SS == 0 && self.take_debug_traps() || self.shadow == 0 && self.take_nmi() {
             return true;
         }
         self.shadow == 0 && self.activity != Activity::Shutdown && self.take_interrupt()
@@ -42,12 +43,12 @@ impl Cpu {
     pub(crate) fn wants_service(&self) -> bool {
         let nmi = self.nmi_pending && !self.nmi_blocked;
         let init = self.init_pending || self.sipi.is_some();
-        let step = self.pending_debug != 0 || self.inhibit != 0;
+        let step = self.pending_debug != 0 || self.inhibit != 0 || self.wait.is_some();
         nmi || init || step || self.system_flags & flag::IF != 0 && self.interrupt_waits()
     }
 
     /// Does the local APIC or the 8259A pair request an interrupt?
-    fn interrupt_waits(&self) -> bool {
+    pub(crate) fn interrupt_waits(&self) -> bool {
         self.lapic.pending().is_some() || self.lapic.accepts_extint()
     }
 

@@ -42,15 +42,17 @@ pub(crate) mod cr4 {
     pub const OSFXSR: u64 = 1 << 9;
     pub const OSXMMEXCPT: u64 = 1 << 10;
     pub const UMIP: u64 = 1 << 11;
+    pub const LA57: u64 = 1 << 12;
     pub const FSGSBASE: u64 = 1 << 16;
     pub const PCIDE: u64 = 1 << 17;
     pub const OSXSAVE: u64 = 1 << 18;
     pub const SMEP: u64 = 1 << 20;
     pub const SMAP: u64 = 1 << 21;
-    /// All that CPUID offers here: no LA57, VMXE, SMXE, PKE or CET.
-    pub const ALL: u64 = 0x1ff | OSFXSR | OSXMMEXCPT | UMIP | FSGSBASE | PCIDE | OSXSAVE | SMEP | SMAP;
+    pub const PKE: u64 = 1 << 22;
+    /// All that CPUID offers here: no VMXE, SMXE, CET, PKS or UINTR.
+    pub const ALL: u64 = 0x1ff | OSFXSR | OSXMMEXCPT | UMIP | LA57 | FSGSBASE | PCIDE | OSXSAVE | SMEP | SMAP | PKE;
     /// Those that change what an address means.
-    pub const PAGING: u64 = PSE | PAE | PGE | PCIDE | SMEP | SMAP;
+    pub const PAGING: u64 = PSE | PAE | PGE | LA57 | PCIDE | SMEP | SMAP | PKE;
 }
 
 /// Bits of IA32_EFER.
@@ -146,7 +148,8 @@ impl Cpu {
         let (old, changed) = (self.cr4, self.cr4 ^ v);
         let pcide_set = changed & v & cr4::PCIDE != 0;
         let no_pcid = !self.long_mode() || self.cr3 & 0xfff != 0;
-        if v & !cr4::ALL != 0 || self.long_mode() && v & cr4::PAE == 0 || pcide_set && no_pcid {
+        let wrong_levels = self.long_mode() && (v & cr4::PAE == 0 || changed & cr4::LA57 != 0);
+        if v & !cr4::ALL != 0 || wrong_levels || pcide_set && no_pcid {
             return Err(Stop::gp(0));
         }
         if !self.long_mode() && changed & (cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP) != 0 {

@@ -1,12 +1,17 @@
 //! CPUID: a Sapphire Rapids (6/8Fh/8) that offers a feature only when this machine has it.
 //!
-//! That is x86-64-v3 and what the integer, vector and system instructions of that core add below AVX-512. No AVX-512,
-//! AMX, CET, LA57, protection keys, TSX, VMX, MWAIT. Source: SDM vol. 2A, CPUID; the numbers of the real part from
+//! That is x86-64-v3 and what the integer, vector and system instructions of that core add, AVX-512 but for FP16. Not offered:
+//! AMX, CET, PKS, TSX, VMX, SGX, user interrupts, ENQCMD, PCONFIG, bus-lock detection, processor trace; MONITOR
+//! and MWAIT only once IA32_MISC_ENABLE turns them on, for firmware left them off. Source: SDM vol. 2A, CPUID; the numbers of the real part from
 //! spec/pmu.md 1.2 and Bochs' `cpudb/intel/sapphire_rapids.cc`.
 
+use crate::door::MARK_LEAF;
+use crate::exec::evex;
+use crate::exec::platform::wait::ENABLE_MONITOR;
 use crate::paging::MAXPHYADDR;
 use crate::save;
 use crate::state::{Cpu, cr4};
+use crate::wait::LINE_BYTES;
 
 /// Family 6, model 8Fh, stepping 8.
 const SIGNATURE: u32 = 0x000806f8;
@@ -26,6 +31,11 @@ const fn bits<const N: usize>(positions: [u32; N]) -> u32 {
     v
 }
 
+/// The bits at these positions, if AVX-512 is offered.
+const fn avx512<const N: usize>(positions: [u32; N]) -> u32 {
+    if evex::OFFERED { bits(positions) } else { 0 }
+}
+
 /// SSE3 PCLMULQDQ SSSE3 FMA CX16 PDCM PCID SSE4.1 SSE4.2 x2APIC MOVBE POPCNT TSC-deadline AES XSAVE AVX F16C RDRAND.
 const LEAF_1_ECX: u32 = bits([0, 1, 9, 12, 13, 15, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30]);
 const OSXSAVE: u32 = 1 << 27;
@@ -35,12 +45,17 @@ const APIC: u32 = 1 << 9;
 /// More than one logical processor in the package.
 const HTT: u32 = 1 << 28;
 /// FSGSBASE TSC_ADJUST BMI1 AVX2 FDP_EXCPTN_ONLY SMEP BMI2 ERMS INVPCID (FCS and FDS deprecated) RDSEED ADX SMAP
-/// CLFLUSHOPT CLWB SHA.
-const LEAF_7_EBX: u32 = bits([0, 1, 3, 5, 6, 7, 8, 9, 10, 13, 18, 19, 20, 23, 24, 29]);
-/// UMIP GFNI VAES VPCLMULQDQ RDPID CLDEMOTE MOVDIRI MOVDIR64B.
-const LEAF_7_ECX: u32 = bits([2, 8, 9, 10, 22, 25, 27, 28]);
+/// CLFLUSHOPT CLWB SHA; AVX-512 F, DQ, IFMA, CD, BW, VL.
+const LEAF_7_EBX: u32 =
+    bits([0, 1, 3, 5, 6, 7, 8, 9, 10, 13, 18, 19, 20, 23, 24, 29]) | avx512([16, 17, 21, 28, 30, 31]);
+/// UMIP PKU WAITPKG GFNI VAES VPCLMULQDQ LA57 RDPID CLDEMOTE MOVDIRI MOVDIR64B; AVX-512 VBMI, VBMI2, VNNI,
+/// BITALG, VPOPCNTDQ.
+const LEAF_7_ECX: u32 = bits([2, 3, 5, 8, 9, 10, 16, 22, 25, 27, 28]) | avx512([1, 6, 11, 12, 14]);
+const OSPKE: u32 = 1 << 4;
 /// FSRM MD_CLEAR SERIALIZE IBRS/IBPB STIBP L1D_FLUSH ARCH_CAPABILITIES SSBD.
 const LEAF_7_EDX: u32 = bits([4, 10, 14, 26, 27, 28, 29, 31]);
+/// AVX-VNNI, and fast zero-length MOVSB, short STOSB, short CMPSB and SCASB; AVX-512 BF16.
+const LEAF_7_1_EAX: u32 = bits([4, 10, 11, 12]) | avx512([5]);
 /// IA32_SPEC_CTRL has BHI_DIS_S: Linux then clears no branch history in software at each system call, which newer ones
 /// do in spite of BHI_NO.
 const BHI_CTRL: u32 = 1 << 4;
@@ -50,6 +65,8 @@ const EXTENDED_ECX: u32 = bits([0, 5, 8]);
 const EXTENDED_EDX: u32 = bits([20, 26, 27, 29]);
 const NX: u32 = 1 << 20;
 const SYSCALL: u32 = 1 << 11;
+const WBNOINVD: u32 = 1 << 9;
+const MONITOR: u32 = 1 << 3;
 
 /// Bits of IA32_MISC_ENABLE that change CPUID.
 const LIMIT_CPUID: u64 = 1 << 22;
@@ -58,6 +75,9 @@ const XD_DISABLE: u64 = 1 << 34;
 impl Cpu {
     /// EAX, EBX, ECX and EDX for `leaf` and `subleaf`. Leaves beyond the highest answer as the highest basic one.
     pub fn cpuid(&mut self, leaf: u32, subleaf: u32) -> [u32; 4] {
+        if leaf == MARK_LEAF {
+            self.with_doors(|doors, _| doors.marked(subleaf));
+        }
         let leaf = match leaf {
             0x8000_0000.. if leaf > MAX_EXTENDED => MAX_LEAF,
             MAX_LEAF..0x8000_0000 => MAX_LEAF,
@@ -72,7 +92,12 @@ impl Cpu {
             2 => [0x00fe_ff01, 0xf0, 0, 0],
             4 => self.cache(subleaf),
             6 => [1 << 2, 2, 1, 0],
-            7 if subleaf == 0 => [2, LEAF_7_EBX, LEAF_7_ECX, LEAF_7_EDX],
+            5 => self.monitor_line(),
+            7 if subleaf == 0 => {
+                let ospke = if self.cr4 & cr4::PKE != 0 { OSPKE } else { 0 };
+                [2, LEAF_7_EBX, LEAF_7_ECX | ospke, LEAF_7_EDX]
+            }
+            7 if subleaf == 1 => [LEAF_7_1_EAX, 0, 0, 0],
             7 if subleaf == 2 => [0, 0, 0, BHI_CTRL],
             0xb | 0x1f => self.topology(subleaf),
             0xd => self.extended_state(subleaf),
@@ -84,7 +109,7 @@ impl Cpu {
             0x8000_0002..=0x8000_0004 => brand((leaf & 7) - 2),
             0x8000_0006 => [0, 0, 0x0800_7040, 0],
             0x8000_0007 => [0, 0, 0, 1 << 8],
-            0x8000_0008 => [MAXPHYADDR | 48 << 8, 0, 0, 0],
+            0x8000_0008 => [MAXPHYADDR | 57 << 8, WBNOINVD, 0, 0],
             _ => [0; 4],
         }
     }
@@ -92,9 +117,20 @@ impl Cpu {
     fn identity(&self) -> [u32; 4] {
         let siblings = self.cpu_count.next_power_of_two().min(255);
         let ebx = self.apic_id << 24 | siblings << 16 | (64 / 8) << 8;
-        let ecx = LEAF_1_ECX | if self.cr4 & cr4::OSXSAVE != 0 { OSXSAVE } else { 0 };
+        let monitor = if self.has_monitor() { MONITOR } else { 0 };
+        let ecx = LEAF_1_ECX | monitor | if self.cr4 & cr4::OSXSAVE != 0 { OSXSAVE } else { 0 };
         let edx = LEAF_1_EDX & !if self.lapic.is_enabled() { 0 } else { APIC };
         [SIGNATURE, ebx, ecx, edx | if self.cpu_count > 1 { HTT } else { 0 }]
+    }
+
+    /// Are MONITOR and MWAIT there? Firmware left them off.
+    fn has_monitor(&self) -> bool {
+        self.msr.misc_enable & ENABLE_MONITOR != 0
+    }
+
+    /// Leaf 5: a line of 64 bytes, interrupts as break events, C1 with two substates.
+    fn monitor_line(&self) -> [u32; 4] {
+        if self.has_monitor() { [LINE_BYTES as u32, LINE_BYTES as u32, 3, 0x20] } else { [0; 4] }
     }
 
     fn extended_features(&self) -> [u32; 4] {
@@ -129,15 +165,14 @@ impl Cpu {
         }
     }
 
-    /// Leaf 0Dh: x87, SSE and AVX, in all forms of XSAVE.
+    /// Leaf 0Dh: the components of the state, in all forms of XSAVE.
     fn extended_state(&self, subleaf: u32) -> [u32; 4] {
         let xss = self.msr.xss;
         match subleaf {
             0 => [save::SUPPORTED as u32, save::standard_bytes(self.xcr0), save::standard_bytes(save::SUPPORTED), 0],
             // XSAVEOPT, XSAVEC, XGETBV with ECX = 1, XSAVES.
             1 => [0xf, save::compacted_bytes(self.xcr0 | xss), 0, 0],
-            2 => [save::AVX_BYTES, save::AVX_OFFSET, 0, 0],
-            _ => [0; 4],
+            n => save::component(n).map_or([0; 4], |c| [c.bytes, c.offset, 0, 0]),
         }
     }
 }
@@ -179,10 +214,20 @@ mod tests {
     fn what_this_machine_lacks_is_not_offered() {
         let mut c = cpu(0, 1);
         let [_, b, cx, d] = c.cpuid(7, 0);
-        assert_eq!(b & (1 << 16 | 1 << 4 | 1 << 11), 0, "AVX512F, HLE, RTM");
-        assert_eq!(cx & (1 << 3 | 1 << 5 | 1 << 7 | 1 << 16), 0, "PKU, WAITPKG, CET, LA57");
-        assert_eq!(d & (1 << 19 | 1 << 24), 0, "architectural LBR, AMX");
+        assert_eq!(b & (1 << 4 | 1 << 11 | 1 << 26 | 1 << 27), 0, "HLE, RTM, AVX512PF, AVX512ER");
+        assert_eq!(cx & (1 << 4 | 1 << 7 | 1 << 24 | 1 << 29 | 1 << 31), 0, "OSPKE, CET, bus lock, ENQCMD, PKS");
+        assert_eq!(d & (1 << 19 | 1 << 23 | 1 << 24), 0, "architectural LBR, AVX512-FP16, AMX");
         assert_eq!(c.cpuid(1, 0)[2] & (1 << 2 | 1 << 3 | 1 << 5 | 1 << 31), 0, "DTES64, MONITOR, VMX, hypervisor");
+    }
+
+    #[test]
+    fn monitor_and_ospke_follow_their_controls() {
+        let mut c = cpu(0, 1);
+        assert_eq!(c.cpuid(5, 0), [0; 4]);
+        c.write_msr(0x1a0, c.msr.misc_enable | 1 << 18).unwrap();
+        assert_eq!((c.cpuid(1, 0)[2] >> 3 & 1, c.cpuid(5, 0)), (1, [64, 64, 3, 0x20]));
+        c.cr4 |= 1 << 22;
+        assert_eq!(c.cpuid(7, 0)[2] >> 3 & 3, 3);
     }
 
     #[test]
@@ -213,10 +258,19 @@ mod tests {
     #[test]
     fn extended_state_sizes_follow_xcr0() {
         let mut c = cpu(0, 1);
-        assert_eq!(c.cpuid(0xd, 0), [7, 576, 832, 0]);
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 576, 2696, 0]);
         c.xcr0 = 7;
-        assert_eq!(c.cpuid(0xd, 0), [7, 832, 832, 0]);
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 832, 2696, 0]);
         assert_eq!(c.cpuid(0xd, 1), [0xf, 832, 0, 0]);
         assert_eq!(c.cpuid(0xd, 2), [256, 576, 0, 0]);
+        c.xcr0 = 0x207;
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 2696, 2696, 0]);
+        assert_eq!(c.cpuid(0xd, 1), [0xf, 840, 0, 0]);
+        assert_eq!(c.cpuid(0xd, 9), [8, 2688, 0, 0]);
+        c.xcr0 = 0xe7;
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 2688, 2696, 0]);
+        assert_eq!(c.cpuid(0xd, 1), [0xf, 2432, 0, 0]);
+        assert_eq!((5..8).map(|n| c.cpuid(0xd, n)[0]).collect::<Vec<_>>(), [64, 512, 1024]);
+        assert_eq!((5..8).map(|n| c.cpuid(0xd, n)[1]).collect::<Vec<_>>(), [1088, 1152, 1664]);
     }
 }

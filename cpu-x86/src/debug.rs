@@ -4,8 +4,6 @@
 //! before the instruction and calls [`Cpu::after_step`] once it has retired. Whoever reads or writes memory asks
 //! [`Cpu::data_breakpoint`] while [`Cpu::data_armed`], and adds the answer to `pending_debug`.
 //! Source: SDM vol. 3B, ch. 18 (debug registers, debug exceptions); vol. 3A, 6.8.3 (RF, MOV SS).
-//!
-//! Differs: IA32_DEBUGCTL.BTF does not turn single stepping into stepping on branches.
 
 use crate::alu::flag;
 use crate::fault::{Exception, Stop, vector};
@@ -32,6 +30,9 @@ pub(crate) mod dr7 {
     /// General detect.
     pub const GD: u64 = 1 << 13;
 }
+
+/// IA32_DEBUGCTL.BTF.
+pub(crate) const BTF: u64 = 2;
 
 /// R/W field of a breakpoint.
 mod on {
@@ -108,6 +109,20 @@ impl Cpu {
         if !std::mem::take(&mut self.no_step) && tf_before {
             self.pending_debug |= dr6::BS;
         }
+    }
+
+    /// After an iteration of a repeated string instruction that is to go on (it left RF set), or an instruction that
+    /// faulted: single stepping traps after each iteration.
+    pub(crate) fn after_iteration(&mut self, tf_before: bool) {
+        let goes_on = self.system_flags & flag::RF != 0;
+        if tf_before && goes_on && self.pending_debug & dr6::BS == 0 && !self.steps_on_branches() {
+            self.pending_debug |= dr6::BS;
+        }
+    }
+
+    /// IA32_DEBUGCTL.BTF: single stepping traps on taken branches only.
+    pub(crate) fn steps_on_branches(&self) -> bool {
+        self.msr.debugctl & BTF != 0
     }
 
     /// A debug register is accessed with DR7.GD set: the fault, with DR6 and RF made ready for it.

@@ -1,13 +1,13 @@
 //! Interrupts and exceptions: from an event to the first instruction of its handler.
 //!
 //! [`Cpu::raise`] delivers what an instruction raised and never fails: it escalates to #DF and, at worst, shuts the
-//! processor down. `boundary` takes what waits at an instruction boundary. Everything is checked before anything is stored. Source: SDM vol. 3A, ch. 6 (and 6.14 for 64-bit mode), 20.2 and 20.3 (virtual-8086 mode); vol. 2,
+//! processor down. `boundary` takes what waits at an instruction boundary. Everything is
+//! checked before anything is stored. Source: SDM vol. 3A, ch. 6 (and 6.14 for 64-bit mode), 20.2 and 20.3 (virtual-8086 mode); vol. 2,
 //! INT n (the operation section, which has every error code).
 
 use crate::alu::flag;
-use crate::debug::{dr6, dr7};
+use crate::debug::{BTF, dr6, dr7};
 use crate::fault::{Done, Exception, Stop, vector};
-use crate::memory::canonical;
 use crate::segment::{Descriptor, code, is_null, kind, null_segment, v86_segment};
 use crate::stack::Stack;
 use crate::state::{Activity, Cpu, Seg, Segment};
@@ -100,7 +100,7 @@ impl Cpu {
         }
         if e.vector == vector::DB {
             self.dr[7] &= !dr7::GD;
-            self.msr.debugctl &= !2;
+            self.msr.debugctl &= !BTF;
         }
     }
 
@@ -249,7 +249,7 @@ impl Cpu {
         let mut stack = if inward {
             self.inner_stack(cpl, ext)?
         } else {
-            Stack::new(*self.segment(Seg::Ss), self.regs[4], self.stack_mask(), cpl, Stop::ss(ext))
+            Stack::new(self, *self.segment(Seg::Ss), self.regs[4], self.stack_mask(), cpl, Stop::ss(ext))
         };
         if self.v86() {
             for s in [Seg::Gs, Seg::Fs, Seg::Ds, Seg::Es] {
@@ -307,10 +307,10 @@ impl Cpu {
             ist => self.task_stack64(ist * 8 + 28, ext)?,
         };
         let to = gate.gate_offset();
-        if !canonical(to) {
+        if !self.canonical(to) {
             return Err(Stop::gp(ext));
         }
-        let mut stack = Stack::new(Segment::default(), pointer & !15, u64::MAX, cpl, Stop::ss(ext));
+        let mut stack = Stack::new(self, Segment::default(), pointer & !15, u64::MAX, cpl, Stop::ss(ext));
         stack.push(8, u64::from(self.segment(Seg::Ss).selector))?;
         stack.push(8, self.regs[4])?;
         self.push_return(&mut stack, 8, event)?;
@@ -344,6 +344,9 @@ impl Cpu {
         let event = Event { back: self.next_rip, ..Event::exception(e, 0) };
         let stepping = self.system_flags & flag::TF != 0;
         self.deliver(&event)?;
+        // Traps that MOV SS held back are reported by this same exception.
+        let held = std::mem::take(&mut self.pending_debug);
+        self.report_debug(held);
         self.note(&e);
         self.no_step = stepping;
         Ok(())

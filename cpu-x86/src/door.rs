@@ -3,6 +3,9 @@
 use crate::monitor::Monitor;
 use emu_core::Gpa;
 
+/// CPUID leaf by which a program of any ring marks a point; it answers as any leaf beyond the highest.
+pub const MARK_LEAF: u32 = 0x524f_4900;
+
 /// Who was running when something was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ring {
@@ -99,6 +102,8 @@ pub trait Doors {
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         None
     }
+    /// CPUID leaf [`MARK_LEAF`] is asked for with `value` in ECX: the guest marks a point for who looks on from outside.
+    fn marked(&mut self, _value: u32) {}
     /// Does the board want the processor to leave its run at the next instruction boundary (a line changed, a
     /// message is waiting, the machine is to stop)? Asked after every access to a device or the PMU.
     fn wants_attention(&self) -> bool;

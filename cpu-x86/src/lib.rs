@@ -28,8 +28,9 @@ mod segment;
 mod stack;
 mod state;
 mod task;
+mod wait;
 
-pub use door::{Counts, Doors, Facts, NoDoors, Refused, Registers, Ring, Sampled};
+pub use door::{Counts, Doors, Facts, MARK_LEAF, NoDoors, Refused, Registers, Ring, Sampled};
 pub use engine::{Exit, Missing, Notes};
 pub use exec::Invalidate;
 pub use fault::{Done, Exception, Stop, vector};

@@ -20,11 +20,6 @@ pub enum Access {
     Execute,
 }
 
-/// Is `at` canonical with 48 linear address bits?
-pub(crate) const fn canonical(at: u64) -> bool {
-    ((at << 16) as i64 >> 16) as u64 == at
-}
-
 impl Cpu {
     /// Linear address of `bytes` at `offset` in segment `s`, checked for `access`.
     ///
@@ -37,7 +32,7 @@ impl Cpu {
         if self.is_64bit() {
             let base = if matches!(s, Seg::Fs | Seg::Gs) { seg.base } else { 0 };
             let at = base.wrapping_add(offset);
-            return if canonical(at) && canonical(at.wrapping_add(last)) { Ok(at) } else { Err(fault) };
+            return if self.canonical(at) && self.canonical(at.wrapping_add(last)) { Ok(at) } else { Err(fault) };
         }
         if self.protected() && !self.v86() {
             let kind = seg.kind();
@@ -67,20 +62,14 @@ impl Cpu {
     /// # Errors
     /// #PF, or #AC when alignment is checked.
     pub fn load(&mut self, at: u64, bytes: u32) -> Result<u64, Stop> {
-        if let Some(host) = self.quick(at, u64::from(bytes), false) {
+        if let Some(host) = self.quick(at, u64::from(bytes), false, self.who()) {
             if self.hot.watched && !self.hot.is_recent(at, u64::from(bytes), false) {
                 self.observe(at, u64::from(bytes), false);
             }
             // SAFETY: `quick` found the whole access in one page of plain memory.
-            return Ok(unsafe {
-                match bytes {
-                    1 => u64::from(*host),
-                    2 => u64::from(host.cast::<u16>().read_unaligned()),
-                    4 => u64::from(host.cast::<u32>().read_unaligned()),
-                    _ => host.cast::<u64>().read_unaligned(),
-                }
-            });
+            return Ok(unsafe { get(host, bytes) });
         }
+        self.check_alignment(at, bytes)?;
         let mut b = [0; 8];
         self.load_bytes(at, &mut b[..bytes as usize])?;
         Ok(u64::from_le_bytes(b))
@@ -91,22 +80,25 @@ impl Cpu {
     /// # Errors
     /// #PF, or #AC when alignment is checked; then nothing was written.
     pub fn store(&mut self, at: u64, bytes: u32, v: u64) -> Done {
-        if let Some(host) = self.quick(at, u64::from(bytes), true) {
+        if let Some(host) = self.quick(at, u64::from(bytes), true, self.who()) {
             if self.hot.watched && !self.hot.is_recent(at, u64::from(bytes), true) {
                 self.observe(at, u64::from(bytes), true);
             }
             // SAFETY: as in `load`; an entry for writing never leads to a page that holds code.
-            unsafe {
-                match bytes {
-                    1 => *host = v as u8,
-                    2 => host.cast::<u16>().write_unaligned(v as u16),
-                    4 => host.cast::<u32>().write_unaligned(v as u32),
-                    _ => host.cast::<u64>().write_unaligned(v),
-                }
-            }
+            unsafe { put(host, bytes, v) };
             return Ok(());
         }
+        self.check_alignment(at, bytes)?;
         self.store_bytes(at, &v.to_le_bytes()[..bytes as usize])
+    }
+
+    /// May `bytes` (1, 2, 4 or 8) be accessed at linear address `at`? Checked before paging is (as Bochs does); accesses of
+    /// more than eight bytes are not checked. Source: SDM vol. 3A, 6.15 (#AC); vol. 2A, table 2-21.
+    ///
+    /// # Errors
+    /// #AC(0).
+    pub(crate) fn check_alignment(&self, at: u64, bytes: u32) -> Done {
+        if at & u64::from(bytes - 1) != 0 && self.alignment_checked() { Err(Stop::AC) } else { Ok(()) }
     }
 
     /// Loads any number of bytes (vectors, state images).
@@ -149,6 +141,12 @@ impl Cpu {
     /// # Errors
     /// #PF, with the U bit clear.
     pub fn load_system(&mut self, at: u64, bytes: u32) -> Result<u64, Stop> {
+        if !self.hot.watched
+            && let Some(host) = self.quick(at, u64::from(bytes), false, self.system())
+        {
+            // SAFETY: as in `load`.
+            return Ok(unsafe { get(host, bytes) });
+        }
         let mut b = [0; 8];
         self.load_as(at, &mut b[..bytes as usize], self.system())?;
         Ok(u64::from_le_bytes(b))
@@ -159,6 +157,13 @@ impl Cpu {
     /// # Errors
     /// #PF, with the U bit clear; then nothing was written.
     pub fn store_system(&mut self, at: u64, bytes: u32, v: u64) -> Done {
+        if !self.hot.watched
+            && let Some(host) = self.quick(at, u64::from(bytes), true, self.system())
+        {
+            // SAFETY: as in `store`.
+            unsafe { put(host, bytes, v) };
+            return Ok(());
+        }
         self.store_as(at, &v.to_le_bytes()[..bytes as usize], self.system())
     }
 
@@ -204,11 +209,11 @@ impl Cpu {
     /// Where `bytes` at linear address `at` are, if the TLB has them, all in one page, and nothing is to be checked. Also
     /// in a context that holds nothing while data accesses are checked.
     #[inline]
-    fn quick(&self, at: u64, bytes: u64, write: bool) -> Option<*mut u8> {
+    fn quick(&self, at: u64, bytes: u64, write: bool, who: Who) -> Option<*mut u8> {
         if self.alignment_checked() {
             return None;
         }
-        let e = &self.contexts[self.context_of(self.who())].entries[tlb::index(at)];
+        let e = &self.contexts[self.context_of(who)].entries[tlb::index(at)];
         let tag = if write { e.write } else { e.read };
         (at.wrapping_sub(tag) <= 4096 - bytes).then(|| at.wrapping_add(e.addend) as *mut u8)
     }
@@ -373,6 +378,40 @@ impl Cpu {
             });
         }
         Ok(Place::Host { host, page: offset >> 12 })
+    }
+}
+
+/// Reads `bytes` (1, 2, 4 or 8) at `host`.
+///
+/// # Safety
+/// They are within guest memory.
+#[inline]
+unsafe fn get(host: *const u8, bytes: u32) -> u64 {
+    // SAFETY: the contract.
+    unsafe {
+        match bytes {
+            1 => u64::from(*host),
+            2 => u64::from(host.cast::<u16>().read_unaligned()),
+            4 => u64::from(host.cast::<u32>().read_unaligned()),
+            _ => host.cast::<u64>().read_unaligned(),
+        }
+    }
+}
+
+/// Writes the low `bytes` (1, 2, 4 or 8) of `v` at `host`.
+///
+/// # Safety
+/// They are within guest memory.
+#[inline]
+unsafe fn put(host: *mut u8, bytes: u32, v: u64) {
+    // SAFETY: the contract.
+    unsafe {
+        match bytes {
+            1 => *host = v as u8,
+            2 => host.cast::<u16>().write_unaligned(v as u16),
+            4 => host.cast::<u32>().write_unaligned(v as u32),
+            _ => host.cast::<u64>().write_unaligned(v),
+        }
     }
 }
 

@@ -6,9 +6,8 @@
 
 use crate::door::Refused;
 use crate::fault::Stop;
-use crate::memory::canonical;
 use crate::monitor::Happening;
-use crate::paging::MAXPHYADDR;
+use crate::paging::{MAXPHYADDR, storable};
 use crate::state::{Cpu, Msrs, Seg};
 
 type Read = fn(&mut Cpu, u32) -> Result<u64, Refused>;
@@ -90,6 +89,8 @@ const TABLE: &[Row] = &[
     row(0x79, 0x79, "IA32_BIOS_UPDT_TRIG", |_, _| Err(Refused), |_, _, _| Ok(())),
     row(0x8b, 0x8b, "IA32_BIOS_SIGN_ID", |_, _| Ok(MICROCODE_REVISION << 32), |_, _, _| Ok(())),
     constant!(0xce, "MSR_PLATFORM_INFO", RATIO << 8 | RATIO << 40),
+    // C0.2 disabled, and the most ticks of a wait.
+    plain!(0xe1, "IA32_UMWAIT_CONTROL", umwait_control, 0xffff_fffd),
     row(0xe7, 0xe7, "IA32_MPERF", |c, _| Ok(c.counts().cycles.wrapping_add(c.msr.mperf_offset)), |c, _, v| { c.msr.mperf_offset = v.wrapping_sub(c.counts().cycles); Ok(()) }),
     row(0xe8, 0xe8, "IA32_APERF", |c, _| Ok(c.counts().cycles.wrapping_add(c.msr.aperf_offset)), |c, _, v| { c.msr.aperf_offset = v.wrapping_sub(c.counts().cycles); Ok(()) }),
     constant!(0xfe, "IA32_MTRRCAP", MTRR_CAP),
@@ -139,7 +140,7 @@ const TABLE: &[Row] = &[
 const ELSEWHERE: &[(u32, u32, &str)] = &[
     (0x33, 0x33, "MSR_MEMORY_CTRL"), (0x4e, 0x4e, "MSR_PPIN_CTL"), (0x4f, 0x4f, "MSR_PPIN"),
     (0xbd, 0xbd, "IA32_XAPIC_DISABLE_STATUS"), (0xc1, 0xc8, "IA32_PMCn"), (0xcf, 0xcf, "IA32_CORE_CAPABILITIES"),
-    (0xe1, 0xe1, "IA32_UMWAIT_CONTROL"), (0xe2, 0xe2, "MSR_PKG_CST_CONFIG_CONTROL"), (0x122, 0x122, "IA32_TSX_CTRL"),
+    (0xe2, 0xe2, "MSR_PKG_CST_CONFIG_CONTROL"), (0x122, 0x122, "IA32_TSX_CTRL"),
     (0x123, 0x123, "IA32_MCU_OPT_CTRL"), (0x150, 0x150, "MSR_OC_MAILBOX"), (0x17f, 0x17f, "MSR_ERROR_CONTROL"),
     (0x186, 0x18d, "IA32_PERFEVTSELn"), (0x19a, 0x19a, "IA32_CLOCK_MODULATION"), (0x19b, 0x19b, "IA32_THERM_INTERRUPT"),
     (0x19c, 0x19c, "IA32_THERM_STATUS"), (0x1a4, 0x1a4, "MSR_PREFETCH_CONTROL"), (0x1a6, 0x1a7, "MSR_OFFCORE_RSP_n"),
@@ -320,7 +321,7 @@ fn set(register: &mut u64, v: u64, legal: u64) -> Result<(), Refused> {
 }
 
 fn canonical_only(v: u64) -> Result<u64, Refused> {
-    if canonical(v) { Ok(v) } else { Err(Refused) }
+    if storable(v) { Ok(v) } else { Err(Refused) }
 }
 
 /// Are all eight bytes memory types: UC, WC, WT, WP, WB, and in the PAT also UC-?
@@ -363,17 +364,30 @@ fn set_fixed_mtrr(c: &mut Cpu, msr: u32, v: u64) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Banks report no errors: all but the control register read zero.
+/// Banks report no errors of their own; address and miscellaneous registers keep what software stores.
 fn machine_check(c: &mut Cpu, msr: u32) -> Result<u64, Refused> {
-    Ok(if msr & 3 == 0 { c.msr.mc_ctl[(msr >> 2 & 3) as usize] } else { 0 })
+    let bank = (msr >> 2 & 3) as usize;
+    Ok(match msr & 3 {
+        0 => c.msr.mc_ctl[bank],
+        1 => 0,
+        2 => c.msr.mc_addr[bank],
+        _ => c.msr.mc_misc[bank],
+    })
 }
 
-/// Status, address and miscellaneous registers take only zero.
+/// A control register takes all zeros or all ones (but for bits 0 and 10, which systems clear for old chipsets), a status
+/// register zero.
+///
+/// Differs: the SDM has address and miscellaneous registers refuse ones; hypervisors, and the tests for them, store them.
 fn set_machine_check(c: &mut Cpu, msr: u32, v: u64) -> Result<(), Refused> {
-    if msr & 3 != 0 {
-        return only(v, 0);
+    let bank = (msr >> 2 & 3) as usize;
+    match msr & 3 {
+        0 if v != 0 && v | 0x401 != u64::MAX => return Err(Refused),
+        0 => c.msr.mc_ctl[bank] = v,
+        1 => return only(v, 0),
+        2 => c.msr.mc_addr[bank] = v,
+        _ => c.msr.mc_misc[bank] = v,
     }
-    c.msr.mc_ctl[(msr >> 2 & 3) as usize] = v;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Paging: from a linear address to a guest-physical one, with the rights of the page.
 //!
-//! Source: SDM vol. 3A, ch. 4: 4.3 (32-bit), 4.4 (PAE), 4.5 (4-level), 4.6 (access rights), 4.7 (error codes), 4.8
+//! Source: SDM vol. 3A, ch. 4: 4.3 (32-bit), 4.4 (PAE), 4.5 (4-level and 5-level), 4.6 (access rights), 4.7 (error codes), 4.8
 //! (accessed and dirty flags).
 
 use crate::fault::{Exception, Stop};
@@ -30,10 +30,13 @@ mod error {
     pub const U: u32 = 4;
     pub const RSVD: u32 = 8;
     pub const I: u32 = 16;
+    pub const PK: u32 = 32;
 }
 
 /// Physical address bits this processor has (CPUID.80000008H:EAX[7:0]).
 pub const MAXPHYADDR: u32 = 46;
+/// Bits 62:59 of an entry that maps a page: its protection key.
+const KEY_SHIFT: u32 = 59;
 const BEYOND: u64 = entry::ADDRESS & !((1 << MAXPHYADDR) - 1);
 
 /// Where a page is, and what may be done with it.
@@ -60,7 +63,37 @@ pub(crate) struct Who {
     pub may_touch_user: bool,
 }
 
+/// Is `at` canonical with 48 linear address bits, or with 57?
+pub(crate) const fn canonical_in(at: u64, la57: bool) -> bool {
+    let unused = if la57 { 7 } else { 16 };
+    ((at << unused) as i64 >> unused) as u64 == at
+}
+
+/// Can `at` be the base of a segment or descriptor table, or stand in an MSR? Those take what is canonical with 57 bits
+/// whatever the paging mode. Source: Linux, arch/x86/kvm/x86.h (`is_noncanonical_address`), of processors with LA57.
+pub(crate) const fn storable(at: u64) -> bool {
+    canonical_in(at, true)
+}
+
+/// What a protection key forbids.
+#[derive(Clone, Copy, Default)]
+struct KeyRights {
+    access_disabled: bool,
+    write_disabled: bool,
+}
+
 impl Cpu {
+    /// Is 5-level paging on?
+    pub(crate) fn la57(&self) -> bool {
+        self.cr4 & cr4::LA57 != 0
+    }
+
+    /// Is `at` canonical for the paging in use?
+    #[inline]
+    pub(crate) fn canonical(&self, at: u64) -> bool {
+        canonical_in(at, self.la57())
+    }
+
     fn entry_read(&self, at: u64, wide: bool) -> Option<u64> {
         if wide { self.ram.read_u64(Gpa(at)) } else { self.ram.read_u32(Gpa(at)).map(u64::from) }
     }
@@ -90,7 +123,7 @@ impl Cpu {
             Err(Stop::Exception(Exception::page(at, code | w | u | i)))
         };
         let (mut table, mut shift) = if self.long_mode() {
-            (self.cr3 & entry::ADDRESS, 39)
+            (self.cr3 & entry::ADDRESS, if self.la57() { 48 } else { 39 })
         } else if pae {
             let pdpte = self.pdpte[(at >> 30) as usize & 3];
             if pdpte & entry::P == 0 {
@@ -129,8 +162,10 @@ impl Cpu {
                 shift -= bits;
                 continue;
             }
-            if !self.permitted(access, who, rights, nx) {
-                return fault(error::P);
+            let key = self.key_rights(e, access, rights & entry::U != 0);
+            let barred = key.access_disabled || access == Access::Write && key.write_disabled && self.obeys_write(who);
+            if barred || !self.permitted(access, who, rights, nx) {
+                return fault(error::P | if barred { error::PK } else { 0 });
             }
             let marked = e | entry::A | if access == Access::Write { entry::D } else { 0 };
             if marked != e {
@@ -145,7 +180,7 @@ impl Cpu {
             };
             return Ok(Page {
                 at: Gpa(base | inside),
-                writable: rights & entry::W != 0,
+                writable: rights & entry::W != 0 && !key.write_disabled,
                 global: e & entry::G != 0 && self.cr4 & cr4::PGE != 0,
                 dirty: marked & entry::D != 0,
                 shift,
@@ -161,7 +196,7 @@ impl Cpu {
         }
         let wide = self.cr4 & cr4::PAE != 0;
         let (mut table, mut shift) = if self.long_mode() {
-            (self.cr3 & entry::ADDRESS, 39)
+            (self.cr3 & entry::ADDRESS, if self.la57() { 48 } else { 39 })
         } else if wide {
             (self.pdpte[(at >> 30) as usize & 3] & entry::ADDRESS, 21)
         } else {
@@ -193,13 +228,39 @@ impl Cpu {
         if large {
             // Bit 12 is PAT; address bits below the page size must be zero.
             mask |= ((1 << shift) - 1) & entry::ADDRESS & !(1 << 12);
-        } else if shift == 39 {
+        } else if shift >= 39 {
             mask |= entry::PS;
         }
         if !self.long_mode() {
             mask |= 0x7ff0_0000_0000_0000;
         }
         e & mask != 0
+    }
+
+    /// What the protection key of the entry that maps a page forbids for data; keys are those of user pages, in IA-32e
+    /// mode with CR4.PKE. The key is remembered: see [`Cpu::set_pkru`]. Source: SDM vol. 3A, 4.6.2.
+    fn key_rights(&mut self, e: u64, access: Access, user_page: bool) -> KeyRights {
+        if self.cr4 & cr4::PKE == 0 || !self.long_mode() || !user_page || access == Access::Execute {
+            return KeyRights::default();
+        }
+        let key = e >> KEY_SHIFT & 15;
+        self.spaces.note_key(key as u32);
+        let rights = self.pkru >> (2 * key);
+        KeyRights { access_disabled: rights & 1 != 0, write_disabled: rights & 2 != 0 }
+    }
+
+    /// Does a page that is not writable stop writes by `who`?
+    fn obeys_write(&self, who: Who) -> bool {
+        who.user || self.cr0 & cr0::WP != 0
+    }
+
+    /// Writes PKRU: translations of pages with the keys that changed are forgotten.
+    pub(crate) fn set_pkru(&mut self, v: u32) {
+        let changed = self.pkru ^ v;
+        self.pkru = v;
+        if self.cr4 & cr4::PKE != 0 && self.spaces.uses_keys(changed) {
+            self.forget_data();
+        }
     }
 
     /// Access rights of a translation. Source: SDM vol. 3A, 4.6.1.

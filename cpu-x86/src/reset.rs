@@ -96,6 +96,7 @@ impl Cpu {
         self.cr0 = cr0;
         self.msr.debugctl = 0;
         self.dr = [0, 0, 0, 0, 0, 0, DR6, DR7];
+        (self.armed, self.wait) = (None, None);
         self.inhibit = 0;
         self.shadow = 0;
         self.no_step = false;

@@ -5,7 +5,7 @@
 
 use crate::alu::flag;
 use crate::fault::{Done, Stop};
-use crate::memory::canonical;
+use crate::paging::storable;
 use crate::state::{Cpu, Seg, Segment};
 
 /// Which exception a failed check raises, given its error code.
@@ -272,7 +272,7 @@ impl Cpu {
 
     /// Is offset `at` one that code segment `d` can be entered at? In 64-bit code: is it canonical?
     pub(crate) fn can_enter(&self, d: &Descriptor, at: u64) -> bool {
-        if self.long_mode() && d.is_long() { canonical(at) } else { at <= u64::from(d.limit()) }
+        if self.long_mode() && d.is_long() { self.canonical(at) } else { at <= u64::from(d.limit()) }
     }
 
     /// LLDT.
@@ -319,16 +319,17 @@ impl Cpu {
             return Err(Stop::np(code(selector, 0)));
         }
         let d = self.widen(d, selector, Stop::gp)?;
-        if canonical(d.base()) { Ok(d) } else { Err(fault) }
+        if storable(d.base()) { Ok(d) } else { Err(fault) }
     }
 
-    /// DS, ES, FS and GS that the new, outer privilege may not use become null. Source: SDM vol. 2, RET and IRET.
+    /// DS, ES, FS and GS that the new, outer privilege may not use become null; they keep their base, which 64-bit code
+    /// goes on to use. Source: SDM vol. 2, RET and IRET; kvm-unit-tests, x86/emulator64.c (`test_iret`).
     pub(crate) fn drop_inner_segments(&mut self) {
         for s in [Seg::Es, Seg::Ds, Seg::Fs, Seg::Gs] {
             let seg = *self.segment(s);
             let conforming = seg.kind() & 12 == 12;
             if seg.attr & Segment::UNUSABLE == 0 && seg.dpl() < self.cpl && !conforming {
-                self.set_segment(s, null_segment(0, 0));
+                self.set_segment(s, Segment { base: seg.base, ..null_segment(0, 0) });
             }
         }
     }

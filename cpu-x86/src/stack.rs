@@ -1,12 +1,12 @@
 //! A stack being pushed to or popped from: nothing is stored, and no register moves, before all of it is known to work.
 
 use crate::fault::{Done, Stop};
-use crate::memory::canonical;
+use crate::paging::canonical_in;
 use crate::state::{Cpu, Seg, Segment};
 
-/// The most that one delivery pushes: GS, FS, DS, ES, SS, ESP, EFLAGS, CS, EIP, error code; a call gate copies up to 31
-/// parameters besides its four.
-const MOST: usize = 36;
+/// What most deliveries push at most: SS, ESP, EFLAGS, CS, EIP, error code. From virtual-8086 mode four segments more; a
+/// call gate copies up to 31 parameters.
+const FEW: usize = 8;
 
 /// The pushes and pops of one instruction or delivery.
 pub(crate) struct Stack {
@@ -18,26 +18,41 @@ pub(crate) struct Stack {
     cpl: u8,
     /// What a push outside the segment raises.
     fault: Stop,
-    writes: [(u64, u64); MOST],
+    /// CR4.LA57: how many bits a canonical address has.
+    la57: bool,
+    writes: [(u64, u64); FEW],
     count: usize,
+    /// All of them, once they are more than a few.
+    many: Vec<(u64, u64)>,
     bytes: u32,
 }
 
 impl Stack {
     /// The stack that is in use.
     pub fn current(cpu: &Cpu) -> Stack {
-        Stack::new(*cpu.segment(Seg::Ss), cpu.regs[4], cpu.stack_mask(), cpu.cpl, Stop::ss(0))
+        Stack::new(cpu, *cpu.segment(Seg::Ss), cpu.regs[4], cpu.stack_mask(), cpu.cpl, Stop::ss(0))
     }
 
     /// Another stack: `mask` is all ones for a 64-bit one.
-    pub fn new(ss: Segment, pointer: u64, mask: u64, cpl: u8, fault: Stop) -> Stack {
-        Stack { ss, mask, pointer, cpl, fault, writes: [(0, 0); MOST], count: 0, bytes: 0 }
+    pub fn new(cpu: &Cpu, ss: Segment, pointer: u64, mask: u64, cpl: u8, fault: Stop) -> Stack {
+        Stack {
+            ss,
+            mask,
+            pointer,
+            cpl,
+            fault,
+            la57: cpu.la57(),
+            writes: [(0, 0); FEW],
+            count: 0,
+            many: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// The stack at `pointer` in segment `ss` outside 64-bit mode.
-    pub fn inner(ss: Segment, pointer: u64, cpl: u8, fault: Stop) -> Stack {
+    pub fn inner(cpu: &Cpu, ss: Segment, pointer: u64, cpl: u8, fault: Stop) -> Stack {
         let mask = if ss.attr & Segment::DB != 0 { 0xffff_ffff } else { 0xffff };
-        Stack::new(ss, pointer, mask, cpl, fault)
+        Stack::new(cpu, ss, pointer, mask, cpl, fault)
     }
 
     /// What RSP becomes: SP keeps the bits above it, ESP clears them.
@@ -60,7 +75,8 @@ impl Stack {
         let (offset, last) = (self.pointer & self.mask, u64::from(bytes - 1));
         let end = offset.wrapping_add(last);
         if self.mask == u64::MAX {
-            return if canonical(offset) && canonical(end) { Ok(offset) } else { Err(self.fault) };
+            let reachable = canonical_in(offset, self.la57) && canonical_in(end, self.la57);
+            return if reachable { Ok(offset) } else { Err(self.fault) };
         }
         let top = if self.ss.attr & Segment::DB != 0 { 0xffff_ffff } else { 0xffff };
         let inside = if self.ss.kind() & 12 == 4 {
@@ -85,6 +101,11 @@ impl Stack {
         if let Some(slot) = self.writes.get_mut(self.count) {
             *slot = (at, v);
             self.count += 1;
+        } else {
+            if self.many.is_empty() {
+                self.many.extend(self.writes);
+            }
+            self.many.push((at, v));
         }
         Ok(())
     }
@@ -92,7 +113,7 @@ impl Stack {
     /// Pops `bytes`, zero-extended.
     ///
     /// # Errors
-    /// #SS, #PF.
+    /// #SS, #AC, #PF.
     pub fn pop(&mut self, cpu: &mut Cpu, bytes: u32) -> Result<u64, Stop> {
         let at = self.linear(bytes)?;
         let v = cpu.as_privilege(self.cpl, |cpu| cpu.load(at, bytes))?;
@@ -103,17 +124,20 @@ impl Stack {
     /// Stores what was pushed: all of it or nothing. The stack pointer register is the caller's to set.
     ///
     /// # Errors
-    /// #PF.
+    /// #AC, #PF.
     pub fn commit(&self, cpu: &mut Cpu) -> Done {
         cpu.as_privilege(self.cpl, |cpu| self.store(cpu))
     }
 
     fn store(&self, cpu: &mut Cpu) -> Done {
-        let writes = &self.writes[..self.count];
+        let writes = if self.many.is_empty() { &self.writes[..self.count] } else { &self.many };
+        for &(at, _) in writes {
+            cpu.check_alignment(at, self.bytes)?;
+        }
         let bytes = self.bytes as usize;
         let joined = writes.windows(2).all(|w| w[0].0.wrapping_sub(w[1].0) == bytes as u64);
-        if let (true, Some(&(lowest, _))) = (joined, writes.last()) {
-            let mut image = [0; 8 * MOST];
+        if let (true, true, Some(&(lowest, _))) = (joined, writes.len() <= FEW, writes.last()) {
+            let mut image = [0; 8 * FEW];
             for (to, (_, v)) in image.chunks_exact_mut(bytes).zip(writes.iter().rev()) {
                 to.copy_from_slice(&v.to_le_bytes()[..bytes]);
             }

@@ -128,6 +128,8 @@ pub struct Msrs {
     pub mtrr_mask: [u64; 10],
     pub mcg_status: u64,
     pub mc_ctl: [u64; 4],
+    pub mc_addr: [u64; 4],
+    pub mc_misc: [u64; 4],
     pub feature_control: u64,
     pub bios_sign_id: u64,
     pub misc_features: u64,
@@ -159,7 +161,7 @@ pub mod cell {
 
 /// Bits of [`Cpu::inhibit`] and [`Cpu::shadow`]. Source: SDM vol. 3A, 6.8.3; vol. 3C, table 25-3.
 pub(crate) mod shadow {
-    /// Blocking by STI: of maskable interrupts.
+    /// Blocking by STI: of maskable interrupts, and of NMI as Intel's processors do.
     pub const STI: u8 = 1;
     /// Blocking by MOV SS: of interrupts, NMI and debug traps.
     pub const MOV_SS: u8 = 2;
@@ -240,6 +242,10 @@ pub struct Cpu {
     pub(crate) shadow: u8,
     /// The instruction just run takes no single-step trap (MOV SS, and those that clear TF on their way).
     pub(crate) no_step: bool,
+    /// The line that MONITOR or UMONITOR watches.
+    pub(crate) armed: Option<crate::wait::Armed>,
+    /// How MWAIT, UMWAIT or TPAUSE waits, while [`Activity::Halted`].
+    pub(crate) wait: Option<crate::wait::Wait>,
     /// An NMI waits.
     pub(crate) nmi_pending: bool,
     /// NMIs wait until the next IRET.
@@ -272,7 +278,7 @@ pub enum Activity {
     /// Executing instructions.
     #[default]
     Active,
-    /// In HLT or MWAIT: waits for an interrupt, NMI, INIT.
+    /// In HLT, MWAIT, UMWAIT or TPAUSE: waits for an interrupt, NMI, INIT, or what the latter wait for.
     Halted,
     /// After a triple fault: only INIT, NMI or reset end it.
     Shutdown,
@@ -322,6 +328,8 @@ impl Cpu {
             inhibit: 0,
             shadow: 0,
             no_step: false,
+            armed: None,
+            wait: None,
             nmi_pending: false,
             nmi_blocked: false,
             pending_debug: 0,

@@ -8,7 +8,7 @@ use crate::alu::flag;
 use crate::debug::{dr6, dr7};
 use crate::deliver::Event;
 use crate::fault::{Done, Stop};
-use crate::memory::{Access, canonical};
+use crate::memory::Access;
 use crate::segment::{Descriptor, code, is_null, kind, null_segment, v86_segment};
 use crate::stack::Stack;
 use crate::state::{Cpu, Seg, Segment, cr0};
@@ -76,7 +76,7 @@ impl Cpu {
         let pointer = self.load_system(at, bytes)?;
         let selector = self.load_system(at.wrapping_add(u64::from(bytes)), 2)? as u16;
         let ss = self.checked_stack(selector, cpl, ext, Stop::ts)?;
-        Ok(Stack::inner(ss, pointer, cpl, Stop::ss(code(selector, ext))))
+        Ok(Stack::inner(self, ss, pointer, cpl, Stop::ss(code(selector, ext))))
     }
 
     /// The stack pointer at `offset` in the 64-bit TSS: RSP0 to RSP2 or IST1 to IST7.
@@ -88,7 +88,7 @@ impl Cpu {
             return Err(Stop::ts(code(self.tr.selector, ext)));
         }
         let pointer = self.load_system(self.tr.base.wrapping_add(offset), 8)?;
-        if canonical(pointer) { Ok(pointer) } else { Err(Stop::ss(ext)) }
+        if self.canonical(pointer) { Ok(pointer) } else { Err(Stop::ss(ext)) }
     }
 
     /// Is software interrupt `vector` left to the 8086 program by the redirection bitmap, which lies below the I/O
@@ -115,7 +115,8 @@ impl Cpu {
         let flags = self.pushed_flags(event);
         self.switch_through(gate.gate_selector(), Cause::Call, ext, event.back, flags)?;
         let Some(error) = event.error else { return Ok(()) };
-        let mut stack = Stack::new(*self.segment(Seg::Ss), self.regs[4], self.stack_mask(), self.cpl, Stop::ss(ext));
+        let mut stack =
+            Stack::new(self, *self.segment(Seg::Ss), self.regs[4], self.stack_mask(), self.cpl, Stop::ss(ext));
         stack.push(layout(self.tr.kind()).bytes, u64::from(error))?;
         stack.commit(self)?;
         self.regs[4] = stack.pointer();

@@ -156,6 +156,7 @@ impl Ram {
         }
     }
 
+    #[inline]
     fn run(&self, at: Gpa, bytes: usize) -> Option<(&Slot, *mut u8)> {
         let slot = self.slot(at)?;
         let into = at.0 - slot.base.0;
@@ -191,15 +192,19 @@ impl Ram {
     }
 
     /// A little-endian `u64` at `at`, `None` outside memory.
+    #[inline]
     pub fn read_u64(&self, at: Gpa) -> Option<u64> {
-        let mut b = [0; 8];
-        self.read(at, &mut b).then(|| u64::from_le_bytes(b))
+        let (_, host) = self.run(at, 8)?;
+        // SAFETY: `run` checked the range.
+        Some(u64::from_le(unsafe { host.cast::<u64>().read_unaligned() }))
     }
 
     /// A little-endian `u32` at `at`, `None` outside memory.
+    #[inline]
     pub fn read_u32(&self, at: Gpa) -> Option<u32> {
-        let mut b = [0; 4];
-        self.read(at, &mut b).then(|| u32::from_le_bytes(b))
+        let (_, host) = self.run(at, 4)?;
+        // SAFETY: `run` checked the range.
+        Some(u32::from_le(unsafe { host.cast::<u32>().read_unaligned() }))
     }
 }
 

@@ -1,7 +1,22 @@
-//! The events of Sapphire Rapids by Intel's names: their encodings, and what this model makes of them.
+//! The events of Sapphire Rapids by Intel's names: how they are programmed, and what this model makes of them.
 //!
-//! Encodings: intel/perfmon `SPR/events/sapphirerapids_core.json` V1.39, as listed in spec/pmu.md 1.10.7. An encoding
-//! that is not in the table, or that is not modelled, may be programmed and counts nothing.
+//! `table` has a row for each event. What EVENTSEL and the extra registers hold is looked up whole first: rows may share a
+//! code and differ by CMASK, INV, E or the value of an extra register. What is not found so is the plain row of its code
+//! with CMASK, INV and E applied ([`per_cycle`]), or an off-core or load-latency event by its rule (`qualified`). An encoding
+//! that is in no row, or whose row is not modelled, may be programmed and counts nothing.
+//!
+//! Source: intel/perfmon `SPR/events/sapphirerapids_core.json` V1.39, as listed in spec/pmu.md 1.10.7; formulas from
+//! spec/timing.md 4.3.
+
+pub mod qualified;
+mod table;
+
+pub use crate::fact::{Fact, Most, SLOTS_PER_CYCLE};
+pub use crate::formula::Formula;
+pub use table::{EVENTS, FIXED};
+
+use crate::now::Now;
+use cpu_x86::Ring;
 
 /// What a count is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,164 +29,193 @@ pub enum Validity {
     NotModelled,
 }
 
-/// What the processor counts, from which an event is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// Instructions retired.
-    Instructions,
-    /// Branch instructions retired.
-    Branches,
-    /// Conditional branches retired.
-    Conditional,
-    /// Unhalted core cycles.
-    Cycles,
-    /// Unhalted cycles at the rate of the TSC: the core's, in the default model.
-    RefCycles,
-    /// Issue slots: six a cycle.
-    Slots,
+/// In which cycles an event counts, and how: CMASK, INV and E of EVENTSEL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct When {
+    /// Counter mask: cycles in which it happened at least so often; 0 counts the happenings.
+    pub cmask: u8,
+    /// With a counter mask: the cycles in which it did not.
+    pub inv: bool,
+    /// Only the first of successive such cycles.
+    pub edge: bool,
 }
 
-impl Fact {
-    /// How often it can happen in one cycle, in the default model of one instruction a cycle.
-    pub const fn most_per_cycle(self) -> u64 {
-        if matches!(self, Fact::Slots) { SLOTS_PER_CYCLE } else { 1 }
+impl When {
+    /// What EVENTSEL value `select` says. Without a counter mask INV is without meaning, and E takes the cycles in which
+    /// the event happened at all.
+    pub const fn of(select: u64) -> When {
+        let (cmask, edge) = ((select >> 24) as u8, select >> 18 & 1 != 0);
+        let inv = cmask != 0 && select >> 23 & 1 != 0;
+        When { cmask: if edge && cmask == 0 { 1 } else { cmask }, inv, edge }
     }
 }
 
-/// Width of the core's allocation. Source: spec/pmu.md 1.11.
-pub const SLOTS_PER_CYCLE: u64 = 6;
+/// Registers that some events are qualified by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extra {
+    /// OFFCORE_RSP_0 and _1 (1A6h, 1A7h).
+    pub offcore: [u64; 2],
+    /// MSR_PEBS_LD_LAT (3F6h): latency threshold in cycles.
+    pub load_latency: u64,
+    /// MSR_PEBS_FRONTEND (3F7h).
+    pub frontend: u64,
+}
+
+impl Extra {
+    /// The value of register `msr`.
+    pub const fn value(&self, msr: u32) -> u64 {
+        match msr {
+            qualified::OFFCORE_RSP_0 => self.offcore[0],
+            qualified::OFFCORE_RSP_1 => self.offcore[1],
+            qualified::LOAD_LATENCY => self.load_latency,
+            qualified::FRONTEND => self.frontend,
+            _ => 0,
+        }
+    }
+}
+
+/// The general counters, by bit of GLOBAL_CTRL.
+pub const ALL_GENERAL: u64 = 0xff;
 
 /// One event.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
     /// Intel's name.
     pub name: &'static str,
-    /// Event select, PERFEVTSEL bits 7:0.
+    /// Event select, EVENTSEL bits 7:0.
     pub event: u8,
     /// Unit mask, bits 15:8.
     pub umask: u8,
-    /// What it is computed from; `None`: not modelled.
-    pub fact: Option<Fact>,
+    /// CMASK, INV and E.
+    pub when: When,
+    /// The register it is qualified by, and the value that makes it this event.
+    pub msr: Option<(u32, u64)>,
+    /// The counters that can count it, by bit of GLOBAL_CTRL: general ones from 0, fixed ones from 32.
+    pub counters: u64,
+    /// Can PEBS tell the instruction that caused it?
+    pub precise: bool,
+    /// How it is computed; `None`: not modelled.
+    pub formula: Option<Formula>,
+    /// What its count is worth.
+    pub validity: Validity,
     /// What it says.
     pub text: &'static str,
 }
 
 impl Event {
+    /// What EVENTSEL holds for it, without rings and enable.
+    pub const fn select(&self) -> u64 {
+        let When { cmask, inv, edge } = self.when;
+        self.event as u64 | (self.umask as u64) << 8 | (edge as u64) << 18 | (inv as u64) << 23 | (cmask as u64) << 24
+    }
+
     /// What its count is worth.
     pub const fn validity(&self) -> Validity {
-        match self.fact {
-            Some(Fact::Instructions | Fact::Branches | Fact::Conditional) => Validity::Exact,
-            Some(_) => Validity::Modelled,
-            None => Validity::NotModelled,
-        }
+        self.validity
+    }
+
+    /// How often it has happened in `ring` up to `now`; `None`: not modelled. Only differences mean anything, while the
+    /// signals were observed.
+    pub fn count(&self, now: Now<'_>, ring: Ring) -> Option<u64> {
+        self.formula.map(|f| f.count(now, ring))
+    }
+
+    /// Does a counter take an observer to count it?
+    pub fn is_observed(&self) -> bool {
+        self.formula.is_some_and(|f| f.is_observed())
+    }
+
+    /// Is `self` what EVENTSEL and `extra` ask for, but for CMASK, INV and E?
+    fn is_selected_by(&self, select: u64, extra: &Extra) -> bool {
+        let code = u64::from(self.event) | u64::from(self.umask) << 8;
+        let (code, msr) = match self.msr {
+            // The second off-core event has no rows of its own.
+            Some((qualified::OFFCORE_RSP_0, v)) if select as u8 == 0x2b => {
+                (code + 1, Some((qualified::OFFCORE_RSP_1, v)))
+            }
+            msr => (code, msr),
+        };
+        code == select & 0xffff
+            && self.counters & ALL_GENERAL != 0
+            && msr.is_none_or(|(number, value)| extra.value(number) == value)
     }
 }
 
-const fn counted(name: &'static str, event: u8, umask: u8, fact: Fact, text: &'static str) -> Event {
-    Event { name, event, umask, fact: Some(fact), text }
+/// What a general counter counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Programmed {
+    /// The event, when it has a name.
+    pub event: Option<&'static Event>,
+    /// How it is computed; `None`: it counts nothing.
+    pub formula: Option<Formula>,
+    /// What its count is worth.
+    pub validity: Validity,
 }
 
-const fn not_yet(name: &'static str, event: u8, umask: u8, text: &'static str) -> Event {
-    Event { name, event, umask, fact: None, text }
+/// What EVENTSEL value `select` makes a general counter count while the extra registers hold `extra`.
+pub fn programmed(select: u64, extra: &Extra) -> Programmed {
+    let when = When::of(select);
+    let mut named = EVENTS.iter().filter(|e| e.is_selected_by(select, extra));
+    if let Some(e) = named.clone().find(|e| e.when == when) {
+        return Programmed { event: Some(e), formula: e.formula, validity: e.validity };
+    }
+    let event = named.find(|e| e.when == When::default());
+    let (plain, validity) = match event {
+        Some(e) => (e.formula, e.validity),
+        None => (qualified::formula(select, extra), Validity::Modelled),
+    };
+    let formula = plain.and_then(|f| per_cycle(f, when));
+    let validity = match formula {
+        None => Validity::NotModelled,
+        Some(_) if when == When::default() => validity,
+        Some(_) => Validity::Modelled,
+    };
+    Programmed { event, formula, validity }
 }
 
-/// The events, in the order of the specification. Names may share an encoding and differ by CMASK, INV or E only:
-/// those are left to the reader of EVENTSEL.
-#[rustfmt::skip] // one event a row
-pub const EVENTS: &[Event] = &[
-    counted("INST_RETIRED.ANY_P",               0xc0, 0x00, Fact::Instructions, "instructions retired"),
-    not_yet("INST_RETIRED.NOP",                 0xc0, 0x02, "NOPs retired"),
-    not_yet("INST_RETIRED.MACRO_FUSED",         0xc0, 0x10, "fused pairs retired"),
-    not_yet("INST_RETIRED.REP_ITERATION",       0xc0, 0x08, "iterations of repeated string instructions"),
-    counted("CPU_CLK_UNHALTED.THREAD_P",        0x3c, 0x00, Fact::Cycles,       "core cycles while not halted"),
-    counted("CPU_CLK_UNHALTED.REF_TSC_P",       0x3c, 0x01, Fact::RefCycles,    "TSC-rate cycles while not halted"),
-    counted("CPU_CLK_UNHALTED.REF_DISTRIBUTED", 0x3c, 0x08, Fact::RefCycles,    "the same, shared among hardware threads"),
-    counted("CPU_CLK_UNHALTED.DISTRIBUTED",     0xec, 0x02, Fact::Cycles,       "core cycles, shared among hardware threads"),
-    not_yet("CPU_CLK_UNHALTED.C01",             0xec, 0x10, "cycles in C0.1"),
-    not_yet("CPU_CLK_UNHALTED.C02",             0xec, 0x20, "cycles in C0.2"),
-    not_yet("CPU_CLK_UNHALTED.PAUSE",           0xec, 0x40, "cycles in PAUSE"),
-    counted("TOPDOWN.SLOTS_P",                  0xa4, 0x01, Fact::Slots,        "issue slots"),
-    not_yet("TOPDOWN.BACKEND_BOUND_SLOTS",      0xa4, 0x02, "slots lost to the back end"),
-    not_yet("TOPDOWN.BAD_SPEC_SLOTS",           0xa4, 0x04, "slots lost to bad speculation"),
-    not_yet("TOPDOWN.BR_MISPREDICT_SLOTS",      0xa4, 0x08, "slots lost to branch mispredictions"),
-    not_yet("TOPDOWN.MEMORY_BOUND_SLOTS",       0xa4, 0x10, "slots lost to memory"),
-    not_yet("UOPS_RETIRED.HEAVY",               0xc2, 0x01, "micro-ops beyond the first of an instruction"),
-    not_yet("UOPS_RETIRED.SLOTS",               0xc2, 0x02, "slots used by retiring micro-ops"),
-    not_yet("UOPS_RETIRED.MS",                  0xc2, 0x04, "micro-ops of the sequencer"),
-    not_yet("UOPS_ISSUED.ANY",                  0xae, 0x01, "micro-ops issued"),
-    not_yet("UOPS_EXECUTED.THREAD",             0xb1, 0x01, "micro-ops executed"),
-    counted("BR_INST_RETIRED.ALL_BRANCHES",     0xc4, 0x00, Fact::Branches,     "branches retired"),
-    counted("BR_INST_RETIRED.COND",             0xc4, 0x11, Fact::Conditional,  "conditional branches retired"),
-    not_yet("BR_INST_RETIRED.COND_TAKEN",       0xc4, 0x01, "taken conditional branches"),
-    not_yet("BR_INST_RETIRED.COND_NTAKEN",      0xc4, 0x10, "conditional branches not taken"),
-    not_yet("BR_INST_RETIRED.NEAR_CALL",        0xc4, 0x02, "near calls"),
-    not_yet("BR_INST_RETIRED.NEAR_RETURN",      0xc4, 0x08, "near returns"),
-    not_yet("BR_INST_RETIRED.NEAR_TAKEN",       0xc4, 0x20, "taken near branches"),
-    not_yet("BR_INST_RETIRED.FAR_BRANCH",       0xc4, 0x40, "far branches"),
-    not_yet("BR_INST_RETIRED.INDIRECT",         0xc4, 0x80, "near indirect branches, returns excepted"),
-    not_yet("BR_MISP_RETIRED.ALL_BRANCHES",     0xc5, 0x00, "mispredicted branches"),
-    not_yet("BR_MISP_RETIRED.COND",             0xc5, 0x11, "mispredicted conditional branches"),
-    not_yet("MISC_RETIRED.LBR_INSERTS",         0xcc, 0x20, "records written to the LBR"),
-    not_yet("INT_MISC.RECOVERY_CYCLES",         0xad, 0x01, "cycles of recovery from a clear"),
-    not_yet("INT_MISC.UOP_DROPPING",            0xad, 0x10, "slots dropped for other reasons"),
-    not_yet("MACHINE_CLEARS.COUNT",             0xc3, 0x01, "machine clears"),
-    not_yet("MACHINE_CLEARS.SMC",               0xc3, 0x04, "clears by self-modifying code"),
-    not_yet("IDQ_UOPS_NOT_DELIVERED.CORE",      0x9c, 0x01, "slots the front end left empty"),
-    not_yet("ICACHE_DATA.STALLS",               0x80, 0x04, "cycles fetch waits for a line"),
-    not_yet("ARITH.DIV_ACTIVE",                 0xb0, 0x09, "cycles the divider is busy"),
-    not_yet("HW_INTERRUPTS.RECEIVED",           0xcb, 0x01, "hardware interrupts"),
-    not_yet("LONGEST_LAT_CACHE.REFERENCE",      0x2e, 0x4f, "last-level cache references"),
-    not_yet("LONGEST_LAT_CACHE.MISS",           0x2e, 0x41, "last-level cache misses"),
-    not_yet("MEM_INST_RETIRED.ALL_LOADS",       0xd0, 0x81, "instructions that load"),
-    not_yet("MEM_INST_RETIRED.ALL_STORES",      0xd0, 0x82, "instructions that store"),
-    not_yet("MEM_INST_RETIRED.ANY",             0xd0, 0x83, "instructions that load or store"),
-    not_yet("MEM_INST_RETIRED.LOCK_LOADS",      0xd0, 0x21, "locked loads"),
-    not_yet("MEM_LOAD_RETIRED.L1_HIT",          0xd1, 0x01, "loads served by the L1D"),
-    not_yet("MEM_LOAD_RETIRED.L1_MISS",         0xd1, 0x08, "loads that missed the L1D"),
-    not_yet("MEM_LOAD_RETIRED.L2_HIT",          0xd1, 0x02, "loads served by the L2"),
-    not_yet("MEM_LOAD_RETIRED.L3_HIT",          0xd1, 0x04, "loads served by the L3"),
-    not_yet("MEM_LOAD_RETIRED.L3_MISS",         0xd1, 0x20, "loads that missed the L3"),
-    not_yet("DTLB_LOAD_MISSES.WALK_COMPLETED",  0x12, 0x0e, "page walks for loads"),
-    not_yet("DTLB_STORE_MISSES.WALK_COMPLETED", 0x13, 0x0e, "page walks for stores"),
-    not_yet("ITLB_MISSES.WALK_COMPLETED",       0x11, 0x0e, "page walks for fetches"),
-    not_yet("L1D.REPLACEMENT",                  0x51, 0x01, "lines brought into the L1D"),
-    not_yet("OCR.READS_TO_CORE",                0x2a, 0x01, "requests that match OFFCORE_RSP_0"),
-    not_yet("LD_BLOCKS.STORE_FORWARD",          0x03, 0x82, "loads blocked by a store"),
-    not_yet("MEM_TRANS_RETIRED.LOAD_LATENCY",   0xcd, 0x01, "loads beyond a latency"),
-    not_yet("MEM_TRANS_RETIRED.STORE_SAMPLE",   0xcd, 0x02, "sampled stores"),
-];
-
-/// What the fixed counters count.
-pub const FIXED: [(&str, Fact); 4] = [
-    ("INST_RETIRED.ANY", Fact::Instructions),
-    ("CPU_CLK_UNHALTED.THREAD", Fact::Cycles),
-    ("CPU_CLK_UNHALTED.REF_TSC", Fact::RefCycles),
-    ("TOPDOWN.SLOTS", Fact::Slots),
-];
-
-/// The event of an encoding.
+/// The event of a code without CMASK, INV and E that no register qualifies.
 pub fn find(event: u8, umask: u8) -> Option<&'static Event> {
-    EVENTS.iter().find(|e| e.event == event && e.umask == umask)
+    EVENTS.iter().find(|e| {
+        (e.event, e.umask, e.when, e.msr) == (event, umask, When::default(), None) && e.counters & ALL_GENERAL != 0
+    })
+}
+
+/// The event of a name, in any case.
+pub fn named(name: &str) -> Option<&'static Event> {
+    EVENTS.iter().find(|e| e.name.eq_ignore_ascii_case(name))
+}
+
+/// CMASK, INV and E over a formula that has none, in the model of one instruction a cycle: an event happens in a cycle as
+/// often as that cycle's instruction causes it. So three cases are exact, and all else cannot be told from totals:
+///
+/// - it never happens so often: no cycle (an edge neither), and with INV every cycle;
+/// - it always does: every cycle, and with INV none;
+/// - it happens at most once, and CMASK is 1: as many cycles as it happens, and with INV the others.
+///
+/// Hence with CMASK = 1 a count is at most the plain one, and together with that under INV it is all cycles. Edges depend
+/// on which cycles are neighbours: apart from those that never come only the rows of the table have them.
+pub fn per_cycle(formula: Formula, when: When) -> Option<Formula> {
+    let (most, cmask) = (formula.most(), u64::from(when.cmask));
+    if cmask == 0 {
+        return Some(formula);
+    }
+    let reached = if most.firm && most.times < cmask {
+        Formula::NEVER
+    } else if most.always {
+        Formula::CYCLES
+    } else if most.firm && most.times == 1 {
+        formula
+    } else {
+        return None;
+    };
+    let counted = match (when.inv, reached) {
+        (false, f) => f,
+        (true, Formula::NEVER) => Formula::CYCLES,
+        (true, Formula::CYCLES) => Formula::NEVER,
+        (true, f) => f.inverted(),
+    };
+    (!when.edge || counted == Formula::NEVER).then_some(counted)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn encodings_and_names_are_unique() {
-        for (n, e) in EVENTS.iter().enumerate() {
-            let rest = &EVENTS[n + 1..];
-            assert!(rest.iter().all(|f| (f.event, f.umask) != (e.event, e.umask) && f.name != e.name), "{}", e.name);
-        }
-    }
-
-    #[test]
-    fn what_the_architecture_defines_is_exact() {
-        assert_eq!(find(0xc0, 0).unwrap().validity(), Validity::Exact);
-        assert_eq!(find(0xc4, 0x11).unwrap().fact, Some(Fact::Conditional));
-        assert_eq!(find(0x3c, 0).unwrap().validity(), Validity::Modelled);
-        assert_eq!(find(0xd0, 0x81).unwrap().validity(), Validity::NotModelled);
-        assert!(find(0, 1).is_none());
-    }
-}
+mod tests;

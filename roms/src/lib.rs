@@ -4,6 +4,10 @@
 //! port F4h: 0 if every count is as expected, else 1. The flat guests test the machine: see [`guests`]. All are assembled
 //! by `tests/assembler` with iced-x86; `cargo run -p roms --example assemble` writes them, a test compares them.
 
+mod lessons;
+
+pub use lessons::lessons;
+
 /// A lesson.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lesson {
@@ -18,50 +22,6 @@ pub struct Lesson {
     /// What it reports, in order: name and number.
     pub expected: &'static [(&'static str, u64)],
 }
-
-/// The lessons, in the order in which to read them.
-pub const fn lessons() -> &'static [Lesson] {
-    &LESSONS
-}
-
-static LESSONS: [Lesson; 3] = [
-    Lesson {
-        name: "count",
-        title: "Counting a loop of 1000 iterations",
-        text: "A fixed and a general counter count the same instructions. The WRMSR that enables the counters is not \
-               counted, the one that disables them is: 1 + 3 x 1000 + 4 instructions, of which 1000 are branches.",
-        image: include_bytes!("../images/count.bin"),
-        expected: &[
-            ("instructions.fixed", 3005),
-            ("instructions", 3005),
-            ("branches", 1000),
-            ("branches.conditional", 1000),
-            ("sum", 500_500),
-        ],
-    },
-    Lesson {
-        name: "rings",
-        title: "User and kernel, counted apart",
-        text: "A user program makes 101 system calls. The ring filter of a counter decides by the ring in which an \
-               instruction began: SYSCALL is the user's, SYSRET and IRET are the kernel's.",
-        image: include_bytes!("../images/rings.bin"),
-        expected: &[
-            ("instructions.user", 304),
-            ("instructions.kernel", 307),
-            ("branches.conditional.user", 100),
-            ("branches.conditional.kernel", 101),
-            ("instructions", 611),
-        ],
-    },
-    Lesson {
-        name: "overflow",
-        title: "An interrupt every 100 instructions",
-        text: "A counter that starts at -100 overflows at the 100th user instruction, and the local APIC interrupts \
-               right behind it. The loop has four instructions, so every interrupt finds the same one next.",
-        image: include_bytes!("../images/overflow.bin"),
-        expected: &[("interrupts", 40), ("interrupts.at_the_branch", 40), ("instructions.user", 4002)],
-    },
-];
 
 /// A flat test guest: a multiboot 1 image, ELF32 around 64-bit code, for a machine of 64 MiB.
 ///
@@ -81,7 +41,7 @@ pub const fn guests() -> &'static [Guest] {
     &GUESTS
 }
 
-static GUESTS: [Guest; 5] = [
+static GUESTS: [Guest; 8] = [
     Guest {
         name: "firmware",
         title: "fw_cfg: memory and processors",
@@ -106,5 +66,20 @@ static GUESTS: [Guest; 5] = [
         name: "debug",
         title: "debug exceptions with exact DR6 and RIP",
         image: include_bytes!("../images/flat/debug.elf"),
+    },
+    Guest {
+        name: "msr",
+        title: "MSRs: what they keep and what they refuse",
+        image: include_bytes!("../images/flat/msr.elf"),
+    },
+    Guest {
+        name: "paging",
+        title: "protection keys, five levels, canonical addresses",
+        image: include_bytes!("../images/flat/paging.elf"),
+    },
+    Guest {
+        name: "timer",
+        title: "the local APIC's timer in its modes; NMIs",
+        image: include_bytes!("../images/flat/timer.elf"),
     },
 ];

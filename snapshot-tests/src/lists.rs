@@ -20,7 +20,8 @@ pub fn devices() -> String {
     text
 }
 
-/// The PMU's events: event select, unit mask, name, what the count is worth.
+/// The PMU's events: unit mask and event select, CMASK, INV and E, the value of the register it is qualified by, name,
+/// what the count is worth.
 pub fn events() -> String {
     let worth = |validity| match validity {
         Validity::Exact => "exact",
@@ -29,18 +30,22 @@ pub fn events() -> String {
     };
     let mut text = String::new();
     for e in pmu_model::catalog::EVENTS {
+        let cmask = if e.when.cmask == 0 { String::new() } else { format!("c{}", e.when.cmask) };
+        let (inv, edge) = (if e.when.inv { "i" } else { "" }, if e.when.edge { "e" } else { "" });
+        let msr = e.msr.map_or(String::new(), |(number, value)| format!("{number:x}={value:x}"));
+        let precise = if e.precise { "P" } else { "" };
         text.push_str(&format!(
-            "{:02x} {:02x} {:<33} {:12} {}\n",
+            "{:02x}/{:02x} {:5} {:15} {:13x} {:1} {:<40} {:12} {}\n",
             e.event,
             e.umask,
+            format!("{cmask}{inv}{edge}"),
+            msr,
+            e.counters,
+            precise,
             e.name,
-            worth(e.validity()),
+            worth(e.validity),
             e.text
         ));
-    }
-    for (n, (name, fact)) in pmu_model::catalog::FIXED.iter().enumerate() {
-        let worth = if matches!(fact, pmu_model::Fact::Instructions) { "exact" } else { "modelled" };
-        text.push_str(&format!("fixed {n} {name:<31} {worth}\n"));
     }
     text
 }

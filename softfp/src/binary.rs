@@ -8,7 +8,7 @@
 #![allow(missing_docs, reason = "the operations are named as in IEEE 754; the module describes what they share")]
 
 use crate::format::{Double, Format, Half, Single};
-use crate::{Env, Rounding, arith, convert, flag};
+use crate::{Env, Rounding, arith, avx512, convert, flag};
 use std::cmp::Ordering;
 
 macro_rules! format {
@@ -234,6 +234,39 @@ macro_rules! format {
             #[inline]
             pub fn from_u64(v: u64, env: &mut Env) -> $bits {
                 convert::from_integer::<F>(false, v, env) as $bits
+            }
+
+            /// The exponent, as a number.
+            pub fn getexp(a: $bits, env: &mut Env) -> $bits {
+                avx512::getexp::<F>(a.into(), env) as $bits
+            }
+            /// The significand, as VGETMANT's immediate says.
+            pub fn getmant(a: $bits, imm: u8, env: &mut Env) -> $bits {
+                avx512::getmant::<F>(a.into(), imm, env) as $bits
+            }
+            /// `a` times two to the power of the integer at or below `b`.
+            pub fn scalef(a: $bits, b: $bits, env: &mut Env) -> $bits {
+                avx512::scalef::<F>(a.into(), b.into(), env) as $bits
+            }
+            /// Rounded to a binary fraction, as VRNDSCALE's immediate says.
+            pub fn rndscale(a: $bits, imm: u8, env: &mut Env) -> $bits {
+                avx512::rndscale::<F>(a.into(), imm, env) as $bits
+            }
+            /// What [`rndscale`] takes away.
+            pub fn reduce(a: $bits, imm: u8, env: &mut Env) -> $bits {
+                avx512::reduce::<F>(a.into(), imm, env) as $bits
+            }
+            /// One of two, as VRANGE's immediate says.
+            pub fn range(a: $bits, b: $bits, imm: u8, env: &mut Env) -> $bits {
+                avx512::range::<F>(a.into(), b.into(), imm, env) as $bits
+            }
+            /// What `table` has for the class of `a`, `c` where it says so; VFIXUPIMM's immediate picks the flags.
+            pub fn fixupimm(c: $bits, a: $bits, table: u32, imm: u8, env: &mut Env) -> $bits {
+                avx512::fixupimm::<F>(c.into(), a.into(), table, imm, env) as $bits
+            }
+            /// Is it in one of the classes of VFPCLASS's immediate? Raises nothing.
+            pub fn is_class(a: $bits, imm: u8, daz: bool) -> bool {
+                avx512::is_class::<F>(a.into(), imm, daz)
             }
 
             /// To the other of single and double precision.

@@ -4,6 +4,7 @@
 //! out. Source: SDM vol. 1, ch. 4 (data types, NaN rules), 8 (x87) and 11 (SSE).
 
 mod arith;
+mod avx512;
 mod binary;
 mod convert;
 pub mod f80;

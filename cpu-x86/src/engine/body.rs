@@ -12,6 +12,7 @@ use super::tlb;
 use super::watch::Watch;
 use crate::alu::{self, Width, flag};
 use crate::flags::{class, condition};
+use crate::paging::canonical_in;
 use crate::state::{Cpu, cell};
 
 /// A fast form.
@@ -52,6 +53,15 @@ macro_rules! hit {
 }
 
 pub(super) use hit;
+
+/// Leaves to the general way, which raises #GP, when an indirect branch has no canonical target.
+macro_rules! reachable {
+    ($cpu:ident, $to:ident) => {
+        if !canonical_in($to, false) && !$cpu.canonical($to) {
+            return leave($cpu, Leave::General);
+        }
+    };
+}
 
 const WIDTHS: [Width; 4] = [Width::B, Width::W, Width::D, Width::Q];
 const fn width(w: usize) -> Width {
@@ -939,6 +949,7 @@ body! {
     Ret(cpu, op) {
         let sp = reg(cpu, 4);
         let to = hit!(load::<Eye, 3>(cpu, sp));
+        reachable!(cpu, to);
         set(cpu, 4, sp.wrapping_add(8).wrapping_add((*op).imm as u64));
         let top = cpu.hot.return_top;
         let r = cpu.hot.returns[top as usize % RETURNS];
@@ -958,20 +969,24 @@ body! {
     }
     JmpR(cpu, op) {
         let to = reg(cpu, (*op).a);
+        reachable!(cpu, to);
         jump(cpu, to)
     }
     JmpM(cpu, op) {
         let to = hit!(load::<Eye, 3>(cpu, ea::<5>(cpu, op)));
+        reachable!(cpu, to);
         jump(cpu, to)
     }
     /// CALL r; the return address's distance from the page is in the next slot, then its link.
     CallR(cpu, op) {
         let to = reg(cpu, (*op).a);
+        reachable!(cpu, to);
         hit!(push_return::<Eye>(cpu, (*op.add(1)).imm, links(op, 1)));
         jump(cpu, to)
     }
     CallM(cpu, op) {
         let to = hit!(load::<Eye, 3>(cpu, ea::<5>(cpu, op)));
+        reachable!(cpu, to);
         hit!(push_return::<Eye>(cpu, (*op.add(1)).imm, links(op, 1)));
         jump(cpu, to)
     }

@@ -53,7 +53,7 @@ pub(crate) struct Hot {
     pub countdown: i64,
     /// Entries of the TLB context in force.
     pub tlb: *const Entry,
-    /// Code generation in force, in bits 63:48.
+    /// Code generation in force, in bits 63:48; a hash of it in 47:12.
     pub generation: u64,
     pub jumps: *const Jump,
     pub return_top: u32,

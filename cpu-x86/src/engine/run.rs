@@ -8,7 +8,7 @@ use super::{FETCHES, calls, drive};
 use crate::alu::flag;
 use crate::door::{Counts, Doors, Facts, Ring};
 use crate::fault::Stop;
-use crate::memory::{Access, canonical};
+use crate::memory::Access;
 use crate::paging::Who;
 use crate::state::{Activity, Cpu, Seg, Segment, cell, cr0, cr4};
 use std::sync::Arc;
@@ -106,9 +106,10 @@ impl Cpu {
         self.settled.clock = self.settled.clock.max(clock);
     }
 
-    /// The clock tick at which this processor's own timer comes due, if one is set.
+    /// The clock tick at which this processor's own timer comes due, or its wait ends, if there is one.
     pub fn next_event(&self) -> Option<u64> {
-        self.lapic.next_timer()
+        let wait = self.wait.map(|w| w.deadline).filter(|d| *d != u64::MAX);
+        self.lapic.next_timer().into_iter().chain(wait).min()
     }
 
     fn run_with_doors(&mut self, until: u64) -> Exit {
@@ -184,17 +185,19 @@ impl Cpu {
             return Ok(());
         }
         let (tf, rf) = (self.system_flags & flag::TF != 0, self.system_flags & flag::RF != 0);
-        let retired = self.counts_of_run();
+        let before = self.unsettled();
         self.select(self.mode().0);
+        let next = self.fetch_instruction().map_or(0, |i| self.rip.wrapping_add(i.len() as u64));
         self.general()?;
-        if self.counts_of_run() != retired {
-            self.after_step(tf, rf);
+        let after = self.unsettled();
+        if after.instructions != before.instructions {
+            let branched =
+                after.branches != before.branches && (after.conditional == before.conditional || self.rip != next);
+            self.after_step(tf && (branched || !self.steps_on_branches()), rf);
+        } else {
+            self.after_iteration(tf);
         }
         Ok(())
-    }
-
-    fn counts_of_run(&self) -> u64 {
-        self.unsettled().instructions
     }
 
     /// The mode that the current state decodes and runs in.
@@ -264,6 +267,10 @@ impl Cpu {
                 }
                 Leave::Indirect => {
                     let (to, patch) = (self.hot.to, std::mem::replace(&mut self.hot.patch, std::ptr::null()));
+                    if mode.long() && !self.canonical(to) {
+                        self.refuse_transfer()?;
+                        return Ok(!self.must_look());
+                    }
                     let Some(next) = self.enter(to, mode)? else { return Ok(false) };
                     self.remember_jump(to, next);
                     if !patch.is_null() && !self.hot.left.is_null() {
@@ -303,6 +310,16 @@ impl Cpu {
                 Leave::None | Leave::Pair => return Ok(false),
             }
         }
+    }
+
+    /// The transfer that the handlers left for goes nowhere: it faults where it stands, its stack pointer as before.
+    ///
+    /// Differs: the return address that a CALL has pushed by then stays below the stack.
+    fn refuse_transfer(&mut self) -> Result<(), Box<Missing>> {
+        self.give_back(false);
+        let moved = self.fetch_instruction().map_or(0, |i| i.stack_pointer_increment());
+        self.regs[4] = self.regs[4].wrapping_sub(i64::from(moved).cast_unsigned());
+        self.general()
     }
 
     /// Reaches linear address `to`: its block, paid for, with the page cell set; `None` when that took the whole way
@@ -356,7 +373,14 @@ impl Cpu {
             return Ok(Reach::Short);
         }
         let block = self.block_at(at, mode)?;
-        Ok(if self.pay(block) { Reach::Block(block) } else { Reach::Short })
+        Ok(if self.is_within_code(block, mode) && self.pay(block) { Reach::Block(block) } else { Reach::Short })
+    }
+
+    /// Does `block`, which begins at `rip`, end within the limit of CS? The general path raises what is to be raised.
+    fn is_within_code(&self, block: *const Block, mode: Mode) -> bool {
+        // SAFETY: the caller holds a live block.
+        let bytes = u64::from(unsafe { (*block).bytes });
+        mode.long() || self.rip.wrapping_add(bytes) <= u64::from(self.seg[Seg::Cs as usize].limit) + 1
     }
 
     fn block_at(&mut self, at: u64, mode: Mode) -> Result<*const Block, Stop> {
@@ -410,7 +434,7 @@ impl Cpu {
     /// # Errors
     /// #PF, #GP for a non-canonical address, `Unimplemented` when it is no memory.
     pub(super) fn fetch_page(&mut self, at: u64) -> Result<u32, Stop> {
-        if self.is_64bit() && !canonical(at) {
+        if self.is_64bit() && !self.canonical(at) {
             return Err(Stop::gp(0));
         }
         let key = (at & !0xfff) ^ self.hot.generation;

@@ -8,7 +8,6 @@ use super::hot::jump_index;
 use super::tlb::{Context, SPACES};
 use crate::exec::Invalidate;
 use crate::fault::Stop;
-use crate::memory::canonical;
 use crate::monitor::Happening;
 use crate::state::{Cpu, cr0, cr4};
 use emu_core::Gpa;
@@ -23,6 +22,17 @@ pub(crate) enum Paging {
     },
     /// A bit of CR0, CR4 or EFER that paging depends on.
     Control,
+}
+
+/// Generations below 2^15, and what [`key_of`] makes of them: two canonical 48-bit addresses never differ by the keys of
+/// two generations.
+const LAST_GENERATION: u16 = 0x7fff;
+
+/// What linear addresses are mixed with under `generation`: itself in bits 63:48, and a hash in 47:12, so that no address
+/// of 57 bits, nor one that is not canonical, is taken for another by its bits above 47 alone.
+fn key_of(generation: u16) -> u64 {
+    let hash = u64::from(generation).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 28;
+    u64::from(generation) << 48 | hash << 12
 }
 
 /// What came of filling the TLB.
@@ -77,6 +87,8 @@ pub(crate) struct Spaces {
     kernel: Code,
     victim: usize,
     last_generation: u16,
+    /// The protection keys of the pages that were translated: bit n for key n.
+    keys: u16,
 }
 
 impl Spaces {
@@ -84,7 +96,17 @@ impl Spaces {
         let user = (0..SPACES).map(|_| Code::new(0)).collect();
         let mut pcid = [None; SPACES];
         pcid[0] = Some(0);
-        Spaces { pcid, user, kernel: Code::new(0), victim: 0, last_generation: 0 }
+        Spaces { pcid, user, kernel: Code::new(0), victim: 0, last_generation: 0, keys: 0 }
+    }
+
+    /// A page with protection key `key` (0 to 15) was translated.
+    pub fn note_key(&mut self, key: u32) {
+        self.keys |= 1 << (key & 15);
+    }
+
+    /// Has a page been translated whose key's rights are among the bits `changed` of PKRU?
+    pub fn uses_keys(&self, changed: u32) -> bool {
+        (0..16).any(|key| self.keys >> key & 1 != 0 && changed >> (2 * key) & 3 != 0)
     }
 
     /// All TLB contexts: the supervisor's own, then two for each space.
@@ -95,7 +117,7 @@ impl Spaces {
 
 impl Cpu {
     fn new_generation(&mut self) -> u16 {
-        if self.spaces.last_generation == u16::MAX {
+        if self.spaces.last_generation == LAST_GENERATION {
             // Every link and cached jump of the numbers to come must be gone.
             self.forget_all_code();
             self.spaces.last_generation = 0;
@@ -170,6 +192,12 @@ impl Cpu {
         }
     }
 
+    /// Forgets all translations for data; code stays where it is.
+    pub(crate) fn forget_data(&mut self) {
+        self.contexts.iter_mut().for_each(Context::flush);
+        self.spaces.keys = 0;
+    }
+
     /// INVLPG and INVPCID.
     pub(crate) fn invalidate(&mut self, what: Invalidate) {
         self.happened(match what {
@@ -236,7 +264,7 @@ impl Cpu {
             let generation = self.new_generation();
             *self.code() = Code { mode, ..Code::new(generation) };
         }
-        self.hot.generation = u64::from(self.code().generation) << 48;
+        self.hot.generation = key_of(self.code().generation);
         self.hot.tlb = if self.checking_data() {
             self.nothing.entries.as_ptr()
         } else {
@@ -265,7 +293,7 @@ impl Cpu {
 
     /// Fills the TLB context in force for linear address `at`.
     pub(super) fn refill(&mut self, at: u64, write: bool) -> Refill {
-        if self.checking_data() || self.is_64bit() && !canonical(at) || !self.is_64bit() && at >> 32 != 0 {
+        if self.checking_data() || self.is_64bit() && !self.canonical(at) || !self.is_64bit() && at >> 32 != 0 {
             return Refill::Special;
         }
         let who = self.who();

@@ -40,11 +40,17 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
         .or_else(|| x87::lookup(i))
         .or_else(|| system::lookup(i))
         .or_else(|| platform::lookup(i))
+        .or_else(|| absent::lookup(i))
 }
 
+mod absent;
+pub(crate) mod evex;
 pub(crate) mod int;
 pub(crate) mod platform;
 pub use platform::Invalidate;
 pub(crate) mod simd;
 pub(crate) mod system;
 pub(crate) mod x87;
+
+#[cfg(test)]
+mod tests;

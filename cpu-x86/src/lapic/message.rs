@@ -2,7 +2,7 @@
 //!
 //! Source: SDM vol. 3A, 11.6 (IPIs), 11.6.2 (destinations), 11.11 (message-signalled interrupts), 11.12.9 (ICR).
 
-use super::{Lapic, MODE_X2APIC};
+use super::Lapic;
 
 /// Delivery mode, bits 10:8 of ICR, LVT, redirection entry and MSI data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub enum Shorthand {
 /// One interrupt message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// APIC number, or a set of logical ones. FFh and FFFFFFFFh as a physical destination reach everybody.
+    /// APIC number, or a set of logical ones. As a physical destination FFFFFFFFh reaches everybody, FFh all in xAPIC mode.
     pub destination: u32,
     /// Is `destination` logical?
     pub logical: bool,
@@ -92,7 +92,10 @@ impl Message {
     /// The message of a write of `data` to `address` (FEExxxxxh).
     pub fn from_msi(address: u64, data: u32) -> Option<Message> {
         Some(Message {
-            destination: (address >> 12) as u32 & 0xff,
+            destination: match (address >> 12) as u32 & 0xff {
+                0xff if address & 4 == 0 => u32::MAX,
+                number => number,
+            },
             logical: address & 4 != 0,
             shorthand: Shorthand::None,
             mode: Delivery::of(data >> 8)?,
@@ -104,7 +107,12 @@ impl Message {
 
 impl Lapic {
     /// Does message `m`, sent by APIC number `source`, reach this APIC?
+    ///
+    /// An APIC that is disabled by IA32_APIC_BASE receives nothing.
     pub fn is_target(&self, m: &Message, source: u32) -> bool {
+        if !self.is_enabled() {
+            return false;
+        }
         match m.shorthand {
             Shorthand::None => self.matches(m.destination, m.logical),
             Shorthand::Own => self.id == source,
@@ -116,9 +124,10 @@ impl Lapic {
     /// Is this APIC meant by `destination`?
     pub fn matches(&self, destination: u32, logical: bool) -> bool {
         if !logical {
-            return destination == self.id || destination == 0xff || destination == u32::MAX;
+            let everybody = destination == u32::MAX || destination == 0xff && !self.is_x2apic();
+            return destination == self.id || everybody;
         }
-        if self.base & MODE_X2APIC == MODE_X2APIC {
+        if self.is_x2apic() {
             let ldr = self.logical_id();
             return destination == u32::MAX || (destination ^ ldr) >> 16 == 0 && destination & ldr & 0xffff != 0;
         }
@@ -139,7 +148,7 @@ impl Lapic {
             Delivery::Init => self.signals.init = true,
             Delivery::StartUp => self.signals.start_up = Some(vector),
             Delivery::ExtInt => self.signals.extint = true,
-            Delivery::Smi => {}
+            Delivery::Smi => tracing::warn!(apic = self.id, "an SMI: this machine has no system management mode"),
         }
     }
 }

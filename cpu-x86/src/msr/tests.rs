@@ -51,14 +51,14 @@ fn reserved_bits_and_addresses_that_are_not_canonical_are_refused() {
     #[rustfmt::skip] // register, value that is legal, value that is not
     let cases = [
         (0x48, 7, 8), (0x49, 1, 2), (0x10b, 1, 3), (0x1a0, 0x4_00c5_0809, 1 << 1), (0x1d9, 0x4000, 1 << 15),
-        (0x175, 0xffff_8000_0000_0000, 1 << 47), (0x277, 0x0007_0406_0007_0406, 0x0002), (0x2ff, 0xc06, 0x1000),
+        (0x175, 0xff80_0000_0000_0000, 1 << 56), (0x277, 0x0007_0406_0007_0406, 0x0002), (0x2ff, 0xc06, 0x1000),
         (0x2ff, 0xc00, 2), (0x200, 6, 7), (0x201, 0x800, 0x400), (0x250, 0x0606, 0x0702), (0xc000_0082, 0, 1 << 63),
-        (0xc000_0100, 0x7fff_ffff_ffff, 0x8000_0000_0000), (0xc000_0103, 0xffff_ffff, 1 << 32), (0xda0, 0, 1 << 15),
-        (0x401, 0, 1), (0x400, u64::MAX, u64::MAX), (0xc000_0080, 0x901, 2),
+        (0xc000_0100, 0x7fff_ffff_ffff, 0x0100_0000_0000_0000), (0xc000_0103, 0xffff_ffff, 1 << 32), (0xda0, 0, 1 << 15),
+        (0xe1, 0xffff_fffd, 2), (0x401, 0, 1), (0x400, u64::MAX, 0xaaaa), (0x404, u64::MAX - 1, 1), (0x402, u64::MAX, 0), (0x40f, 0xaaaa, 0), (0xc000_0080, 0x901, 2),
     ];
     for (n, legal, not) in cases {
         assert_eq!(c.write_msr(n, legal), Ok(()), "{n:#x}");
-        if n != 0x400 {
+        if !matches!(n, 0x402 | 0x40f) {
             assert_eq!(c.write_msr(n, not), GP, "{n:#x}");
         }
     }

@@ -4,6 +4,8 @@ use super::status;
 use crate::image::ImageError;
 use crate::load::{Kind, LoadError};
 use crate::pc::BuildError;
+use crate::report::event::EventError;
+use crate::report::explain::Unknown;
 use emu_core::RamError;
 use miette::Diagnostic;
 use std::fmt::Display;
@@ -61,6 +63,34 @@ pub enum Failure {
         /// What is wrong with it.
         why: String,
     },
+    /// What `-e` names is no list of events.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// `explain` of something that is not known.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    /// `--from` and `--interval` in different units.
+    #[error("--from is in instructions and --interval in guest time, or the other way round")]
+    MixedUnits,
+    /// `record` of several events.
+    #[error("one event at a time can be sampled")]
+    ManyEvents,
+    /// `-c 0`.
+    #[error("a sample every 0 events")]
+    NoPeriod,
+    /// `--roi`, and the guest marked nothing.
+    #[error("the guest marked no region")]
+    NoRegion,
+    /// A file cannot be written.
+    #[error("cannot write {what} {}", path.display())]
+    Write {
+        /// What the file was to be.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the host said.
+        source: std::io::Error,
+    },
     /// No such lesson.
     #[error("there is no lesson \"{name}\"")]
     NoLesson {
@@ -77,10 +107,17 @@ impl Failure {
         match self {
             Failure::Read { .. } | Failure::NoDebian { .. } => status::NOT_FOUND,
             Failure::Image(_) => status::CANNOT_START,
+            Failure::Write { .. } | Failure::NoRegion => status::FAILED,
             Failure::Build { .. } | Failure::Console(_) => status::CANNOT_START,
-            Failure::NoImage | Failure::TwoImages { .. } | Failure::LogFilter { .. } | Failure::NoLesson { .. } => {
-                status::USAGE
-            }
+            Failure::NoImage
+            | Failure::TwoImages { .. }
+            | Failure::LogFilter { .. }
+            | Failure::NoLesson { .. }
+            | Failure::Event(_)
+            | Failure::Unknown(_)
+            | Failure::ManyEvents
+            | Failure::NoPeriod
+            | Failure::MixedUnits => status::USAGE,
         }
     }
 
@@ -109,6 +146,18 @@ impl Failure {
                 Some(format!("make it with: unhalted image debian {kernel} (fetches packages by name, once)"))
             }
             Failure::Image(e) => e.help().map(|h| h.to_string()),
+            Failure::Event(e) => Some(event_remedy(e)),
+            Failure::MixedUnits => Some("give both as guest time (100ms, 2s) or both as instructions (5Minsn)".to_owned()),
+            Failure::Unknown(e) if !e.near.is_empty() => Some(format!("did you mean {}?", e.near.join(" or "))),
+            Failure::Unknown(_) => Some("unhalted list events, unhalted list msrs show what there is".to_owned()),
+            Failure::ManyEvents => Some("run it once for each: runs repeat count for count".to_owned()),
+            Failure::NoPeriod => Some("give 1 or more with -c".to_owned()),
+            Failure::NoRegion => Some(
+                "a region begins with OUT of 1 to port 8950h or CPUID with EAX = 524F4900h and ECX = 1, and ends with 0: \
+                 see unhalted stat --help"
+                    .to_owned(),
+            ),
+            Failure::Write { .. } => Some("name another file, or make its folder".to_owned()),
             Failure::Console(_) => None,
         }
     }
@@ -123,6 +172,21 @@ impl Diagnostic for Failure {
 /// The accepted kinds, a line each.
 fn kinds() -> String {
     Kind::ALL.iter().map(|k| format!("- {}", k.describe())).collect::<Vec<_>>().join("\n")
+}
+
+fn event_remedy(e: &EventError) -> String {
+    const FORMS: &str =
+        "an event is a name of `unhalted list`, rUUEE in hexadecimal digits, or cpu/event=0xc4,umask=0x11/";
+    match e {
+        EventError::Unknown { near, .. } if !near.is_empty() => {
+            format!("did you mean {}? {FORMS}", near.join(" or "))
+        }
+        EventError::Modifier { .. } => {
+            "write instructions:u, instructions:k, or instructions for both rings".to_owned()
+        }
+        EventError::NotModelled { .. } => "unhalted list shows what is exact or modelled".to_owned(),
+        EventError::Unknown { .. } | EventError::Encoding { .. } | EventError::Empty => FORMS.to_owned(),
+    }
 }
 
 fn build_remedy(e: &BuildError) -> Option<String> {

@@ -12,10 +12,17 @@ use std::time::{Duration, Instant};
 
 /// Run one lesson, or list them.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Its name; without one, the lessons are listed
     name: Option<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  unhalted lesson
+  unhalted lesson freeze
+  unhalted stat lesson rings -e instructions:u,instructions:k";
 
 /// Memory of the machine that a lesson runs on.
 const RAM_BYTES: u64 = 16 << 20;
@@ -91,7 +98,7 @@ pub fn outcome(lesson: &'static Lesson) -> Result<Outcome, Failure> {
     let setup = Setup {
         ram_bytes: RAM_BYTES,
         processors: 1,
-        quantum: super::run::DEFAULT_QUANTUM,
+        quantum: super::guest::DEFAULT_QUANTUM,
         image: lesson.image,
         initrd: None,
         append: "",
@@ -122,21 +129,22 @@ fn reported(output: &str) -> Vec<(String, u64)> {
     output.lines().filter_map(line).collect()
 }
 
+/// The lessons whose name or title holds `filter`, in the order in which to read them.
+pub fn list(filter: &str) -> String {
+    let chosen = roms::lessons().iter().filter(|l| l.name.contains(filter) || l.title.contains(filter));
+    chosen.map(|l| format!("{:<12} {}\n", l.name, l.title)).collect()
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// No such lesson; the host has no memory for the machine.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let Some(name) = &args.name else {
-        for lesson in roms::lessons() {
-            println!("{:<10} {}", lesson.name, lesson.title);
-        }
+        print!("{}", list(""));
         return Ok(0);
     };
-    let Some(lesson) = roms::lessons().iter().find(|l| l.name == name) else {
-        let names = roms::lessons().iter().map(|l| l.name.to_owned()).collect();
-        return Err(Failure::NoLesson { name: name.clone(), names });
-    };
+    let lesson = super::guest::lesson(name)?;
     let outcome = outcome(lesson)?;
     print!("{}", outcome.text());
     Ok(if outcome.as_expected() { 0 } else { status::DIFFERENT })

@@ -5,12 +5,16 @@
 
 mod demo;
 mod devices;
+mod explain;
 mod failure;
+mod guest;
 mod image;
 mod lesson;
 mod number;
 mod qemu;
+mod record;
 mod run;
+mod stat;
 mod status;
 
 pub use failure::Failure;
@@ -39,6 +43,10 @@ struct Cli {
 enum Command {
     /// Start a kernel or ROM: bzImage, ELF with PVH note, vmlinux, multiboot, flat ROM
     Run(Box<run::Args>),
+    Stat(Box<stat::Args>),
+    Record(Box<record::Args>),
+    Explain(explain::Explain),
+    List(explain::List),
     /// Run the lessons and compare expected with counted (the default)
     Demo(demo::Args),
     /// Run one lesson, or list them
@@ -66,6 +74,10 @@ pub fn main() -> ExitCode {
             None => demo::run(&demo::Args::default()),
             Some(Command::Demo(args)) => demo::run(&args),
             Some(Command::Run(args)) => run::run(&args),
+            Some(Command::Stat(args)) => stat::run(&args),
+            Some(Command::Record(args)) => record::run(&args),
+            Some(Command::Explain(args)) => explain::explain(&args),
+            Some(Command::List(args)) => explain::list(&args),
             Some(Command::Lesson(args)) => lesson::run(&args),
             Some(Command::Image(args)) => image::run(&args),
             Some(Command::Devices(args)) => devices::run(&args),

@@ -118,6 +118,15 @@ pub fn limit(text: &str) -> Result<Limits, String> {
     Ok(Limits { time: Time::ns(ns), ..Limits::NONE })
 }
 
+/// The length of an interval: as [`limit`], and a plain number is milliseconds, as in perf.
+///
+/// # Errors
+/// As [`limit`].
+pub fn span(text: &str) -> Result<Limits, String> {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if plain { limit(&format!("{text}ms")) } else { limit(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

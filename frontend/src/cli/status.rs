@@ -14,6 +14,8 @@ pub const NOT_FOUND: u8 = 127;
 pub const TRIPLE_FAULT: u8 = 123;
 /// All processors are halted for good.
 pub const HALTED: u8 = 122;
+/// A report could not be made or written after the run.
+pub const FAILED: u8 = 121;
 /// A lesson's counters differ from what was expected.
 pub const DIFFERENT: u8 = 1;
 /// Wrong usage, as clap has it.
@@ -26,6 +28,7 @@ Exit status:
     n  the guest's own, through a test device (port F4h: (value << 1) | 1)
     1  a lesson's counters differ from what was expected
     2  wrong usage
+  121  a report cannot be made or written
   122  all processors are halted and nothing can wake them
   123  triple fault
   124  --limit or --timeout reached
@@ -33,6 +36,22 @@ Exit status:
   126  the image cannot be started
   127  a file cannot be read
 128+n  ended by signal n of the host";
+
+/// The word for the end of a run.
+pub fn word(end: &End) -> &'static str {
+    match end {
+        End::PowerOff => "power-off",
+        End::Reset => "reset",
+        End::Exit(_) => "exit",
+        End::TripleFault { .. } => "triple-fault",
+        End::Halted => "halted",
+        End::Instructions => "instructions",
+        End::Time => "time",
+        End::Missing { .. } => "missing",
+        End::Quit => "quit",
+        End::Signal(_) => "signal",
+    }
+}
 
 /// The exit code for the end of a run.
 pub fn of(end: &End) -> u8 {
@@ -60,7 +79,7 @@ mod tests {
         assert_eq!(of(&End::Instructions), 124);
         assert_eq!(of(&End::Signal(15)), 143);
         assert_eq!(of(&End::Halted), 122);
-        for code in [LIMIT, EMULATOR, CANNOT_START, NOT_FOUND, TRIPLE_FAULT, HALTED, USAGE] {
+        for code in [LIMIT, EMULATOR, CANNOT_START, NOT_FOUND, TRIPLE_FAULT, HALTED, USAGE, FAILED] {
             assert!(TABLE.contains(&format!("{code:>5}  ")), "{code}");
         }
     }

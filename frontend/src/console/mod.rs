@@ -45,6 +45,7 @@ pub struct Console {
     paced: bool,
     quit: bool,
     counters: bool,
+    shown: bool,
     /// Dropped last: the terminal as it was.
     _terminal: Option<RawMode>,
 }
@@ -77,6 +78,7 @@ impl Console {
             },
             quit: false,
             counters: false,
+            shown: true,
             _terminal: terminal,
         };
         if terminal::is_regular_file(&stdin) {
@@ -85,6 +87,11 @@ impl Console {
             console.input = Some(read_in_background()?);
         }
         Ok(console)
+    }
+
+    /// Is the guest's output to be shown?
+    pub fn show(&mut self, shown: bool) {
+        self.shown = shown;
     }
 
     /// Takes in a chunk of input: on a terminal our keys are picked out of it.
@@ -145,6 +152,9 @@ fn read_in_background() -> std::io::Result<Receiver<Vec<u8>>> {
 
 impl Host for Console {
     fn output(&mut self, bytes: &[u8]) {
+        if !self.shown {
+            return;
+        }
         let mut out = std::io::stdout().lock();
         // A reader that has gone away does not stop the guest.
         let _ = out.write_all(bytes).and_then(|()| out.flush());

@@ -5,9 +5,12 @@ use super::board::Board;
 use super::chips::Chips;
 use super::firmware;
 use super::run::Limits;
+use super::watch::Glance;
 use crate::load::{self, Entry, Kind, LoadError, Piece, Plan, Source};
 use cpu_x86::{Counts, Cpu, Long64, Table};
 use emu_core::{Gpa, Overlap, Ram, RamError, Time};
+use pmu_model::Profile;
+use pmu_model::uarch::Parameters;
 use std::sync::Arc;
 
 /// What to build and start.
@@ -69,6 +72,9 @@ pub struct Machine {
     reload: Option<Reload>,
 }
 
+/// What the PMU offers: full-width writes and PERF_METRICS.
+const PROFILE: Profile = Profile { capabilities: Profile::PLAIN.capabilities | 1 << 15, ..Profile::PLAIN };
+
 /// Brings the bytes of the image again, for a reset; `None` when they cannot be had any more.
 pub type Reload = Box<dyn FnMut() -> Option<Vec<Piece>>>;
 
@@ -85,7 +91,7 @@ impl Machine {
         let mut machine = Machine {
             board,
             cpus: (0..setup.processors).map(|id| processor(&ram, id, setup.processors)).collect(),
-            pmus: (0..setup.processors).map(|_| Pmu::default()).collect(),
+            pmus: (0..setup.processors).map(|_| Pmu::new(PROFILE, &Parameters::SPR)).collect(),
             idle: vec![false; setup.processors as usize],
             ram,
             shown_clock: 0,
@@ -134,6 +140,17 @@ impl Machine {
         self.cpus.iter().map(|c| &**c)
     }
 
+    /// Lets the model of each core observe all that runs, whatever the guest has programmed: what the guest sees and
+    /// counts stays the same.
+    pub fn observe_always(&mut self) {
+        self.pmus.iter_mut().for_each(|pmu| pmu.observe_always(true));
+    }
+
+    /// All of it as it stands between two runs.
+    pub fn glance(&self) -> Glance<'_> {
+        Glance { processor: 0, cpus: &self.cpus, pmus: &self.pmus, ram: &self.ram }
+    }
+
     /// Guest memory.
     pub fn ram(&self) -> &Ram {
         &self.ram
@@ -155,7 +172,7 @@ impl Machine {
                 cpu.forget(slot.base, slot.bytes);
             }
         }
-        self.pmus.fill_with(Pmu::default);
+        self.pmus.iter_mut().for_each(Pmu::reset);
         self.idle.fill(false);
         self.enter();
         if self.reload.is_some() {

@@ -1,7 +1,8 @@
 //! The PC: processors, board and memory put together, and the loop that runs them.
 //!
 //! `machine` is the parts list and power-on, `run` the loop, `board` the wiring, `seat` what one processor sees of it,
-//! `chips` which chips there are, `clock` how ticks and time relate, `host` what the loop wants from outside.
+//! `chips` which chips there are, `clock` how ticks and time relate, `host` what the loop wants from outside,
+//! `watch` who looks in from there.
 
 mod board;
 mod chips;
@@ -13,6 +14,7 @@ mod run;
 mod seat;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use board::{Board, Mail};
 pub use chips::{Chips, Listed};
@@ -20,6 +22,7 @@ pub use clock::{TSC_HZ, tick, time};
 pub use host::{Host, Idle, Quiet, View};
 pub use machine::{BuildError, Machine, Reload, Setup};
 pub use run::{End, Limits};
+pub use watch::{Glance, MARK_PORT, Unwatched, Watch};
 
 /// The performance monitoring unit of one processor.
-pub type Pmu = pmu_model::Unit;
+pub type Pmu = pmu_model::Pmu;

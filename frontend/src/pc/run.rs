@@ -9,6 +9,7 @@ use super::clock::{tick, time};
 use super::host::{Host, Idle, View};
 use super::machine::Machine;
 use super::seat::Seat;
+use super::watch::{Glance, Unwatched, Watch};
 use cpu_x86::alu::flag;
 use cpu_x86::lapic::{Delivery, Message};
 use cpu_x86::{Exit, Missing};
@@ -67,8 +68,13 @@ pub enum End {
 impl Machine {
     /// Runs until something ends it.
     pub fn run(&mut self, host: &mut dyn Host) -> End {
+        self.run_watched(host, &mut Unwatched)
+    }
+
+    /// As [`Machine::run`], with somebody looking on.
+    pub fn run_watched(&mut self, host: &mut dyn Host, watch: &mut dyn Watch) -> End {
         let end = loop {
-            if let Some(end) = self.window(host) {
+            if let Some(end) = self.window(host, watch) {
                 break end;
             }
         };
@@ -77,7 +83,7 @@ impl Machine {
     }
 
     /// One window of virtual time.
-    fn window(&mut self, host: &mut dyn Host) -> Option<End> {
+    fn window(&mut self, host: &mut dyn Host, watch: &mut dyn Watch) -> Option<End> {
         if let Some(end) = self.between(host) {
             return Some(end);
         }
@@ -93,7 +99,7 @@ impl Machine {
             }
         }
         for n in 0..self.cpus.len() {
-            if let Err(end) = self.turn(n, &mut until) {
+            if let Err(end) = self.turn(n, &mut until, watch) {
                 return end;
             }
         }
@@ -148,7 +154,7 @@ impl Machine {
     fn skip(&mut self, host: &mut dyn Host, start: u64) -> Result<u64, End> {
         let timers = self.cpus.iter().filter_map(|c| c.next_event()).min();
         let alarm = self.board.next_alarm();
-        let interruptible = self.cpus.iter().any(|c| c.flags() & flag::IF != 0);
+        let interruptible = self.cpus.iter().any(|c| c.flags() & flag::IF != 0 || c.is_waiting());
         if !interruptible {
             return Err(End::Halted);
         }
@@ -168,21 +174,27 @@ impl Machine {
     }
 
     /// Runs processor `n` until the clock stands at `until`, which moves back when something is to happen earlier.
-    fn turn(&mut self, n: usize, until: &mut u64) -> Result<(), Option<End>> {
+    fn turn(&mut self, n: usize, until: &mut u64, watch: &mut dyn Watch) -> Result<(), Option<End>> {
         loop {
             let clock = self.cpus[n].counts().clock;
             if clock >= *until {
                 return Ok(());
             }
             self.board.horizon = time(*until).min(self.board.next_alarm());
-            let mut seat = Seat { board: &mut self.board, pmu: &mut self.pmus[n], apic_id: n as u32 };
+            let mut seat =
+                Seat { board: &mut self.board, pmu: &mut self.pmus[n], apic_id: n as u32, watch, due: false };
             self.cpus[n].shown_clock = self.shown_clock;
             let exit = self.cpus[n].run(&mut seat, *until);
+            let due = seat.due;
             self.shown_clock = self.cpus[n].shown_clock;
             self.tell(n);
             self.idle[n] = false;
+            if due {
+                watch.look(&Glance { processor: n, cpus: &self.cpus, pmus: &self.pmus, ram: &self.ram });
+            }
             match exit {
                 Exit::Time => {}
+                Exit::Attention if due && !self.board.wants_attention() => {}
                 Exit::Attention => self.attend(n, until)?,
                 Exit::Halted => self.halt(n, *until),
                 Exit::Shutdown if self.triple_fault_resets => return Err(self.reboot(clock)),

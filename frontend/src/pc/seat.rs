@@ -3,9 +3,11 @@
 use super::Pmu;
 use super::board::Board;
 use super::clock::time;
+use super::watch::{MARK_PORT, Watch};
 use cpu_x86::lapic::Message;
-use cpu_x86::{Counts, Doors, Refused, Ring, Sampled};
+use cpu_x86::{Counts, Doors, Monitor, Refused, Ring, Sampled};
 use emu_core::{Gpa, Space};
+use pmu_model::Now;
 
 /// The doors of processor `apic_id`.
 pub struct Seat<'a> {
@@ -15,6 +17,10 @@ pub struct Seat<'a> {
     pub pmu: &'a mut Pmu,
     /// Whose seat it is.
     pub apic_id: u32,
+    /// Who looks on.
+    pub watch: &'a mut dyn Watch,
+    /// Does it want to look now?
+    pub due: bool,
 }
 
 impl Doors for Seat<'_> {
@@ -28,6 +34,9 @@ impl Doors for Seat<'_> {
         self.board.read(Space::Port, port.into(), bytes, time(now.clock)) as u32
     }
     fn port_write(&mut self, port: u16, bytes: u32, value: u32, now: &Counts) {
+        if port == MARK_PORT {
+            return self.watch.mark(self.apic_id as usize, value);
+        }
         self.board.write(Space::Port, port.into(), bytes, value.into(), time(now.clock));
     }
     fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
@@ -52,12 +61,23 @@ impl Doors for Seat<'_> {
         self.board.acknowledge_pic()
     }
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
-        self.pmu.deadline(now, ring)
+        let guest = self.pmu.deadline(now, ring);
+        let now = Now { counts: now, signals: Some(self.pmu.told()) };
+        guest.min(self.watch.deadline(self.apic_id as usize, now, ring))
     }
-    fn pmu_settle(&mut self, now: &Counts, _processor: &mut dyn Sampled) -> bool {
-        self.pmu.settle(now)
+    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
+        let requested = self.pmu.settle(now, processor);
+        let now = Now { counts: now, signals: Some(self.pmu.told()) };
+        self.due = self.watch.is_due(self.apic_id as usize, now);
+        requested
+    }
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        self.pmu.monitor()
+    }
+    fn marked(&mut self, value: u32) {
+        self.watch.mark(self.apic_id as usize, value);
     }
     fn wants_attention(&self) -> bool {
-        self.board.wants_attention()
+        self.due || self.board.wants_attention()
     }
 }

@@ -3,12 +3,21 @@
 //! An image is 4 KiB and ends at 4 GiB: the 64-bit program first, then the 32-bit and 16-bit code that reaches it, then
 //! the reset vector. Source: SDM vol. 3A, 10.1.4 (first instruction), 10.8.5 (initialising IA-32e mode).
 
+mod attribution;
 mod boot;
+mod branches;
+mod clocks;
 mod count;
 mod flat;
+mod freeze;
+mod measure;
 mod overflow;
+mod privilege;
 mod program;
+mod rep;
 mod rings;
+mod status;
+mod widths;
 
 pub use program::Program;
 
@@ -22,8 +31,20 @@ type Write = fn(&mut Program);
 
 /// The images by name.
 pub fn images() -> Vec<(&'static str, Vec<u8>)> {
-    let image = |write| boot::image(&program::assemble(write));
-    vec![("count", image(count::write as Write)), ("rings", image(rings::write)), ("overflow", image(overflow::write))]
+    const LESSONS: [(&str, Write); 11] = [
+        ("count", count::write),
+        ("rings", rings::write),
+        ("overflow", overflow::write),
+        ("attribution", attribution::write),
+        ("rep", rep::write),
+        ("branches", branches::write),
+        ("status", status::write),
+        ("widths", widths::write),
+        ("privilege", privilege::write),
+        ("freeze", freeze::write),
+        ("clocks", clocks::write),
+    ];
+    LESSONS.into_iter().map(|(name, write)| (name, boot::image(&program::assemble(write)))).collect()
 }
 
 /// The flat test guests by name.

@@ -3,7 +3,6 @@
 use super::{cc, stack};
 use crate::alu::Width;
 use crate::fault::{Done, Stop};
-use crate::memory::canonical;
 use crate::state::{Cpu, Seg};
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
@@ -13,7 +12,7 @@ use iced_x86::{Instruction, Mnemonic, OpKind};
 /// #GP(0) beyond the limit of CS, or when not canonical in 64-bit mode.
 fn target(cpu: &Cpu, w: Width, to: u64) -> Result<u64, Stop> {
     let to = w.zx(to);
-    let reachable = if cpu.is_64bit() { canonical(to) } else { to <= u64::from(cpu.segment(Seg::Cs).limit) };
+    let reachable = if cpu.is_64bit() { cpu.canonical(to) } else { to <= u64::from(cpu.segment(Seg::Cs).limit) };
     if reachable { Ok(to) } else { Err(Stop::gp(0)) }
 }
 

@@ -9,7 +9,7 @@ use crate::state::Cpu;
 
 /// The run of plain memory from linear address `at`.
 fn plain(cpu: &mut Cpu, at: u64, access: Access) -> Option<HostRun> {
-    if cpu.watching_data() {
+    if cpu.watching_data() || cpu.alignment_checked() {
         return None;
     }
     cpu.host_run(at, access).ok()?

@@ -103,7 +103,8 @@ pub fn string(cpu: &mut Cpu, i: &Instruction) -> Done {
 }
 
 impl Operation {
-    /// Repeats until rCX is 0 or ZF says so; with TF, or after [`MOST_ELEMENTS`], stops earlier to be resumed.
+    /// Repeats until rCX is 0 or ZF says so; with TF, at a data breakpoint, or after [`MOST_ELEMENTS`], stops earlier to
+    /// be resumed.
     fn repeat(&self, cpu: &mut Cpu) -> Done {
         let mut left = cpu.regs[1] & self.mask;
         if left == 0 {
@@ -124,7 +125,7 @@ impl Operation {
             if left == 0 || ended {
                 return Ok(());
             }
-            if single || budget == 0 {
+            if single || budget == 0 || cpu.pending_debug != 0 {
                 return Err(Stop::Again);
             }
         }

@@ -8,7 +8,7 @@ use crate::monitor::Happening;
 use crate::state::{Cpu, Seg};
 use iced_x86::{Instruction, Mnemonic};
 
-/// WBINVD, INVD.
+/// WBINVD, WBNOINVD, INVD.
 pub fn wbinvd(c: &mut Cpu, _: &Instruction) -> Done {
     c.require_ring_0()?;
     c.happened(Happening::FlushLines);

@@ -6,7 +6,7 @@ use crate::alu::{Width, flag};
 use crate::door::Refused;
 use crate::fault::{Done, Stop};
 use crate::lapic::Signal;
-use crate::save::{AVX, SSE, SUPPORTED, X87};
+use crate::save::is_xcr0;
 use crate::state::{Activity, Cpu, cr0, cr4};
 use iced_x86::{Instruction, Mnemonic};
 
@@ -149,18 +149,41 @@ pub fn xgetbv(c: &mut Cpu, _: &Instruction) -> Done {
     Ok(())
 }
 
-/// XSETBV: XCR0 := EDX:EAX. x87 is always there; AVX needs SSE.
+/// XSETBV: XCR0 := EDX:EAX.
 pub fn xsetbv(c: &mut Cpu, _: &Instruction) -> Done {
     if c.cr4 & cr4::OSXSAVE == 0 {
         return Err(Stop::UD);
     }
     c.require_ring_0()?;
     let v = c.edx_eax();
-    let legal = v & !SUPPORTED == 0 && v & X87 != 0 && (v & AVX == 0 || v & SSE != 0);
-    if c.regs[RCX] as u32 != 0 || !legal {
+    if c.regs[RCX] as u32 != 0 || !is_xcr0(v) {
         return Err(Stop::gp(0));
     }
     c.xcr0 = v;
+    Ok(())
+}
+
+/// RDPKRU: EAX := PKRU, EDX := 0; ECX must be 0.
+pub fn rdpkru(c: &mut Cpu, _: &Instruction) -> Done {
+    if c.cr4 & cr4::PKE == 0 {
+        return Err(Stop::UD);
+    }
+    if c.regs[RCX] as u32 != 0 {
+        return Err(Stop::gp(0));
+    }
+    c.set_edx_eax(c.pkru.into());
+    Ok(())
+}
+
+/// WRPKRU: PKRU := EAX; ECX and EDX must be 0.
+pub fn wrpkru(c: &mut Cpu, _: &Instruction) -> Done {
+    if c.cr4 & cr4::PKE == 0 {
+        return Err(Stop::UD);
+    }
+    if c.regs[RCX] as u32 != 0 || c.regs[RDX] as u32 != 0 {
+        return Err(Stop::gp(0));
+    }
+    c.set_pkru(c.regs[RAX] as u32);
     Ok(())
 }
 

@@ -1,10 +1,11 @@
 //! The instructions that make a processor a platform: identity, MSRs, time, random numbers, caches, state images.
 //!
-//! What this CPU identity does not offer (VMX, SMX, MWAIT, WAITPKG, SGX, TSX...) raises #UD here, by name.
+//! What this CPU identity does not offer (VMX, SMX, SGX, TSX, processor trace, CET, ENQCMD...) raises #UD here, by name.
 
 mod cache;
 mod identity;
 mod tlb;
+pub(crate) mod wait;
 mod xsave;
 
 use super::{Exec, Meaning};
@@ -50,7 +51,11 @@ pub fn lookup(i: &Instruction) -> Option<Meaning> {
         M::Serialize => fence,
         M::Invlpg => tlb::invlpg,
         M::Invpcid => tlb::invpcid,
-        M::Wbinvd | M::Invd => cache::wbinvd,
+        M::Wrpkru => identity::wrpkru,
+        M::Umwait => wait::umwait,
+        M::Tpause => wait::tpause,
+        M::Mwait => wait::mwait,
+        M::Wbinvd | M::Wbnoinvd | M::Invd => cache::wbinvd,
         M::Fxrstor | M::Fxrstor64 => xsave::fxrstor,
         M::Xrstor | M::Xrstor64 => xsave::xrstor,
         M::Xrstors | M::Xrstors64 => xsave::xrstors,
@@ -73,13 +78,16 @@ fn plain(i: &Instruction) -> Option<Meaning> {
         M::Xsaveopt | M::Xsaveopt64 => xsave::xsaveopt,
         M::Xsavec | M::Xsavec64 => xsave::xsavec,
         M::Xsaves | M::Xsaves64 => xsave::xsaves,
-        M::Monitor | M::Mwait | M::Monitorx | M::Mwaitx | M::Umonitor | M::Umwait | M::Tpause => undefined,
+        M::Rdpkru => identity::rdpkru,
+        M::Monitor => wait::monitor,
+        M::Umonitor => wait::umonitor,
+        M::Monitorx | M::Mwaitx => undefined,
         M::Vmcall | M::Vmclear | M::Vmfunc | M::Vmlaunch | M::Vmptrld | M::Vmptrst | M::Vmread => undefined,
         M::Vmresume | M::Vmwrite | M::Vmxoff | M::Vmxon | M::Invept | M::Invvpid => undefined,
         M::Vmrun | M::Vmmcall | M::Vmload | M::Vmsave | M::Stgi | M::Clgi | M::Skinit | M::Invlpga => undefined,
         M::Getsec | M::Rsm | M::Encls | M::Enclu | M::Enclv | M::Pconfig | M::Enqcmd | M::Enqcmds => undefined,
         M::Xbegin | M::Xend | M::Xtest | M::Xabort | M::Xsusldtrk | M::Xresldtrk => undefined,
-        M::Rdpkru | M::Wrpkru | M::Ptwrite | M::Hreset | M::Wbnoinvd | M::Rdpru | M::Clzero | M::Invlpgb => undefined,
+        M::Ptwrite | M::Hreset | M::Rdpru | M::Clzero | M::Invlpgb => undefined,
         M::Tlbsync | M::Clui | M::Stui | M::Testui | M::Senduipi | M::Uiret => undefined,
         _ => return None,
     })

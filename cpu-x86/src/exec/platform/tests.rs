@@ -191,8 +191,8 @@ fn xsave_faults_in_the_manuals_order() {
 
 #[test]
 fn xsetbv_takes_only_combinations_that_exist() {
-    for (v, legal) in [(1, true), (3, true), (7, true), (0, false), (2, false), (5, false), (0xf, false), (0xe7, false)]
-    {
+    let (good, bad) = ([1, 3, 7, 0xe7, 0x2e7, 0x201], [0, 2, 5, 0xf, 0x27, 0x67, 0xc7, 0xe3, 0x10e7]);
+    for (v, legal) in good.map(|v| (v, true)).into_iter().chain(bad.map(|v| (v, false))) {
         let mut c = cpu();
         (c.regs[0], c.regs[1], c.regs[2]) = (v, 0, 0);
         assert_eq!(run(&mut c, &[0x0f, 0x01, 0xd1]).is_ok(), legal, "{v:#x}");
@@ -273,7 +273,7 @@ fn what_the_identity_lacks_is_undefined() {
         &[0x0f, 0x01, 0xc1],
         &[0x0f, 0x37],
         &[0x0f, 0xaa],
-        &[0x66, 0x0f, 0xae, 0xf0],
+        &[0xf3, 0x0f, 0xc7, 0xf0],
     ];
     for code in list {
         assert_eq!(run(&mut cpu(), code), Err(Stop::UD), "{code:x?}");
@@ -314,6 +314,129 @@ fn movdir64b_moves_64_aligned_bytes() {
     c.regs[0] = 0x2020;
     let gp = Stop::Exception(Exception::with(vector::GP, 0));
     assert_eq!(run(&mut c, &[0x66, 0x0f, 0x38, 0xf8, 0x03]), Err(gp));
+}
+
+const TPAUSE: &[u8] = &[0x66, 0x0f, 0xae, 0xf1];
+const UMWAIT: &[u8] = &[0xf2, 0x0f, 0xae, 0xf1];
+const UMONITOR: &[u8] = &[0xf3, 0x0f, 0xae, 0xf3];
+
+/// Runs `code`, then HLT, from 0; the clock when it halts for good, and whether it waited.
+fn waits(c: &mut Cpu, code: &[u8], mut meanwhile: impl FnMut(&Cpu)) -> (u64, bool) {
+    put(c, 0, code);
+    put(c, code.len() as u64, &[0xf4]);
+    (c.rip, c.next_rip) = (0, 0);
+    assert_eq!(c.run(&mut crate::NoDoors, 1_000_000), crate::Exit::Halted);
+    let mut waited = false;
+    while c.wait.is_some() {
+        waited = true;
+        meanwhile(c);
+        let wake = c.next_event().expect("a deadline").min(c.counts().clock + 1000);
+        c.skip_to(wake);
+        assert_eq!(c.run(&mut crate::NoDoors, 1_000_000), crate::Exit::Halted);
+    }
+    (c.counts().clock, waited)
+}
+
+#[test]
+fn tpause_waits_for_its_time_or_the_systems_limit_and_says_which() {
+    for (until, control, clock, carry) in [
+        (5000, 0, 5001, 0),
+        (5000, 400, 401, flag::CF),
+        (300, 400 | 1, 301, 0),
+        (0, 0, 2, 0),
+        (1 << 40, 400, 401, flag::CF),
+    ] {
+        let mut c = cpu();
+        c.set_status_flags(flag::STATUS & !flag::CF);
+        (c.regs[0], c.regs[2], c.regs[1]) = (until & 0xffff_ffff, until >> 32, 0);
+        c.msr.umwait_control = control;
+        let (ended, waited) = waits(&mut c, TPAUSE, |_| {});
+        assert_eq!((ended, c.status_flags(), waited), (clock, carry, until != 0), "{until} {control}");
+    }
+    let mut c = cpu();
+    c.regs[1] = 2;
+    assert_eq!(run(&mut c, TPAUSE), Err(Stop::gp(0)), "reserved bits");
+    (c.regs[1], c.cpl, c.cr4) = (1, 3, c.cr4 | cr4::TSD);
+    assert_eq!(run(&mut c, TPAUSE), Err(Stop::gp(0)), "TSD");
+}
+
+#[test]
+fn umwait_ends_with_a_store_to_the_line_and_waits_for_none_that_is_not_watched() {
+    let code = [UMONITOR, UMWAIT].concat();
+    for (at, ended) in [(AT + 63, 3003), (AT + 64, 9002), (AT - 1, 9002)] {
+        let mut c = cpu();
+        (c.regs[0], c.regs[2], c.regs[1]) = (9000, 0, 0);
+        let mut times = 0;
+        let end = waits(&mut c, &code, |c| {
+            times += 1;
+            if times == 3 {
+                put(c, at, &[1]);
+            }
+        });
+        assert!(end.0 <= ended && end.1, "{at:#x}: {end:?}");
+        assert_eq!(end.0 < 9000, ended < 9000, "{at:#x}: {end:?}");
+    }
+    let mut c = cpu();
+    (c.regs[0], c.regs[2], c.regs[1]) = (9000, 0, 0);
+    assert_eq!(waits(&mut c, UMWAIT, |_| {}), (2, false), "nothing is watched");
+    let mut c = cpu();
+    c.regs[3] = 1 << 60;
+    assert_eq!(run(&mut c, UMONITOR), Err(Stop::gp(0)));
+}
+
+#[test]
+fn an_interrupt_ends_a_wait_even_while_it_is_masked() {
+    let mut c = cpu();
+    c.lapic.set_firmware_state();
+    (c.regs[0], c.regs[2], c.regs[1]) = (900_000, 0, 0);
+    put(&c, 0, &[TPAUSE, &[0xf4]].concat());
+    (c.rip, c.next_rip) = (0, 0);
+    assert_eq!(c.run(&mut crate::NoDoors, 1_000_000), crate::Exit::Halted);
+    c.lapic.accept(0x40, false);
+    assert_eq!(c.run(&mut crate::NoDoors, 1_000_000), crate::Exit::Halted);
+    assert_eq!((c.rip, c.wait), (5, None), "at HLT, which waits on");
+}
+
+#[test]
+fn monitor_and_mwait_are_there_once_they_are_enabled() {
+    let (monitor, mwait): (&[u8], &[u8]) = (&[0x0f, 0x01, 0xc8], &[0x0f, 0x01, 0xc9]);
+    let mut c = cpu();
+    c.regs[1] = 0;
+    assert_eq!(run(&mut c, monitor), Err(Stop::UD));
+    assert_eq!(run(&mut c, mwait), Err(Stop::UD));
+    c.write_msr(0x1a0, c.msr.misc_enable | 1 << 18).unwrap();
+    c.regs[0] = AT;
+    let (ended, waited) = waits(&mut c, &[monitor, mwait].concat(), |c| put(c, AT, &[7]));
+    assert!(waited && ended < 2000, "{ended}");
+    c.cpl = 3;
+    assert_eq!(run(&mut c, monitor), Err(Stop::UD), "at CPL 3");
+    (c.cpl, c.regs[1]) = (0, 2);
+    assert_eq!(run(&mut c, mwait), Err(Stop::gp(0)));
+}
+
+#[test]
+fn pkru_is_a_component_of_the_state() {
+    for (save, restore, at) in
+        [(XSAVE64, XRSTOR64, 2688), (XSAVEOPT64, XRSTOR64, 2688), (XSAVEC64, XRSTOR64, 832), (XSAVES64, XRSTORS64, 832)]
+    {
+        let mut c = cpu();
+        (c.xcr0, c.regs[0], c.pkru) = (0x207, 0x207, 0x5555_5554);
+        put(&c, AT, &[0xee; 2704]);
+        put(&c, AT + 512, &[0; 64]);
+        run(&mut c, save).unwrap();
+        assert_eq!(word(&c, AT + 512), 0x200, "{save:x?}");
+        assert_eq!((word(&c, AT + at), word(&c, AT + at + 8)), (0x5555_5554, 0xeeee_eeee_eeee_eeee));
+        c.pkru = 1;
+        run(&mut c, restore).unwrap();
+        assert_eq!(c.pkru, 0x5555_5554);
+        // AVX is not asked for: PKRU moves down in the compacted format.
+        (c.regs[0], c.pkru) = (0x201, 3);
+        run(&mut c, save).unwrap();
+        assert_eq!(word(&c, AT + if at == 832 { 576 } else { at }), 3);
+        put(&c, AT + 512, &[0; 8]);
+        run(&mut c, restore).unwrap();
+        assert_eq!(c.pkru, 0, "initialised");
+    }
 }
 
 proptest! {

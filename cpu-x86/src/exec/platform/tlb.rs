@@ -3,8 +3,9 @@
 //! Source: SDM vol. 2A (INVLPG, INVPCID); vol. 3A, 4.10.4.
 
 use crate::fault::{Done, Stop};
-use crate::memory::{Access, canonical};
+use crate::memory::Access;
 use crate::operand::seg_of;
+use crate::paging::storable;
 use crate::state::{Cpu, cr4};
 use iced_x86::Instruction;
 
@@ -28,14 +29,15 @@ pub enum Invalidate {
     AllButGlobal,
 }
 
-/// INVLPG: forget the page of the operand's address. A non-canonical address is no fault and does nothing.
+/// INVLPG: forget the page of the operand's address. A non-canonical address is no fault and does nothing; one that is
+/// canonical with 57 bits always counts (Linux, arch/x86/kvm/x86.h).
 pub fn invlpg(c: &mut Cpu, i: &Instruction) -> Done {
     c.require_ring_0()?;
     let (s, offset) = (seg_of(i.memory_segment()), c.offset(i));
     let base = if c.is_64bit() && !matches!(s, crate::Seg::Fs | crate::Seg::Gs) { 0 } else { c.segment(s).base };
     let at = base.wrapping_add(offset);
     let at = if c.is_64bit() { at } else { at & 0xffff_ffff };
-    if canonical(at) {
+    if storable(at) {
         c.invalidate(Invalidate::Page(at));
     }
     Ok(())
@@ -52,7 +54,7 @@ pub fn invpcid(c: &mut Cpu, i: &Instruction) -> Done {
     let (pcid, at) = (v as u64, (v >> 64) as u64);
     let no_such_pcid = pcid >> 12 != 0 || c.cr4 & cr4::PCIDE == 0 && pcid != 0;
     let what = match kind {
-        0 if no_such_pcid || !canonical(at) => return Err(Stop::gp(0)),
+        0 if no_such_pcid || !storable(at) => return Err(Stop::gp(0)),
         1 if no_such_pcid => return Err(Stop::gp(0)),
         _ if pcid >> 12 != 0 => return Err(Stop::gp(0)),
         0 => Invalidate::PageOf { pcid: pcid as u16, at },

@@ -5,7 +5,8 @@
 use crate::fault::{Done, Stop};
 use crate::memory::Access;
 use crate::save::{
-    AVX, AVX_BYTES, AVX_OFFSET, Image, LEGACY_BYTES, MXCSR_INITIAL, SSE, SUPERVISOR, X87, standard_bytes,
+    AVX, EXTENDED, Image, LEGACY_BYTES, MXCSR_INITIAL, SSE, SUPERVISOR, X87, compacted_bytes, components,
+    standard_bytes,
 };
 use crate::state::{Cpu, cr0, cr4};
 use iced_x86::{Instruction, Mnemonic};
@@ -45,8 +46,24 @@ impl Cpu {
         asked & (self.xcr0 | if supervisor { self.msr.xss & SUPERVISOR } else { 0 })
     }
 
-    /// Stores the components `which` of `a` at `to`; MXCSR if `mxcsr`. The area was probed.
-    fn store_components(&mut self, to: u64, a: &Image, which: u64, mxcsr: bool) -> Done {
+    /// Would storing to the area at `to` fault: legacy region, header, and the extended components of `which`?
+    fn probe_area(&mut self, to: u64, which: u64, format: Option<u64>) -> Done {
+        self.probe(to, EXTENDED, Access::Write)?;
+        for (c, offset) in components(which, format) {
+            self.probe(to.wrapping_add(offset.into()), c.bytes, Access::Write)?;
+        }
+        Ok(())
+    }
+
+    /// Stores the components `which` of the state at `to`, compacted to those in `format` if given; MXCSR if `mxcsr`.
+    /// The area was probed.
+    fn store_components(&mut self, to: u64, wide: bool, which: u64, format: Option<u64>, mxcsr: bool) -> Done {
+        let mut a = self.image(wide);
+        self.put_extended(&mut a, which);
+        for (c, offset) in components(which, format) {
+            let (at, bytes) = (c.offset as usize, self.component_bytes(&c) as usize);
+            self.store_bytes(to.wrapping_add(offset.into()), &a.0[at..at + bytes])?;
+        }
         let registers = self.vector_registers();
         let mut put = |at: usize, bytes: usize| self.store_bytes(to.wrapping_add(at as u64), &a.0[at..at + bytes]);
         if which & X87 != 0 {
@@ -58,9 +75,6 @@ impl Cpu {
         }
         if which & SSE != 0 {
             put(160, 16 * registers)?;
-        }
-        if which & AVX != 0 {
-            put(AVX_OFFSET as usize, 16 * registers)?;
         }
         Ok(())
     }
@@ -100,10 +114,10 @@ fn save_standard(c: &mut Cpu, i: &Instruction, skip_initial: bool) -> Done {
     let bytes = standard_bytes(rfbm);
     let at = c.area(i, bytes, 64, Access::Write)?;
     let old = c.load(at.wrapping_add(XSTATE_BV as u64), 8)?;
-    c.probe(at, bytes, Access::Write)?;
-    let (a, in_use) = (c.image(is_wide(i)), c.in_use());
+    c.probe_area(at, rfbm, None)?;
+    let in_use = c.in_use();
     let which = if skip_initial { rfbm & in_use } else { rfbm };
-    c.store_components(at, &a, which, rfbm & (SSE | AVX) != 0)?;
+    c.store_components(at, is_wide(i), which, None, rfbm & (SSE | AVX) != 0)?;
     c.store(at.wrapping_add(XSTATE_BV as u64), 8, old & !rfbm | in_use & rfbm)
 }
 
@@ -121,12 +135,12 @@ pub fn xsaveopt(c: &mut Cpu, i: &Instruction) -> Done {
 fn save_compacted(c: &mut Cpu, i: &Instruction, supervisor: bool) -> Done {
     c.check_xsave(supervisor)?;
     let rfbm = c.requested(supervisor);
-    let bytes = standard_bytes(rfbm);
+    let bytes = compacted_bytes(rfbm);
     let at = c.area(i, bytes, 64, Access::Write)?;
-    c.probe(at, bytes, Access::Write)?;
+    c.probe_area(at, rfbm, Some(rfbm))?;
     let mxcsr_in_use = if c.mxcsr != MXCSR_INITIAL { SSE } else { 0 };
-    let (a, which) = (c.image(is_wide(i)), rfbm & (c.in_use() | mxcsr_in_use));
-    c.store_components(at, &a, which, which & SSE != 0)?;
+    let which = rfbm & (c.in_use() | mxcsr_in_use);
+    c.store_components(at, is_wide(i), which, Some(rfbm), which & SSE != 0)?;
     c.store(at.wrapping_add(XSTATE_BV as u64), 8, which)?;
     c.store(at.wrapping_add(XCOMP_BV as u64), 8, rfbm | COMPACTED)
 }
@@ -144,13 +158,13 @@ pub fn xsaves(c: &mut Cpu, i: &Instruction) -> Done {
 /// XRSTOR and XRSTORS: either format (XRSTORS: compacted only); what is requested but not in the area is initialised.
 fn restore(c: &mut Cpu, i: &Instruction, supervisor: bool) -> Done {
     c.check_xsave(supervisor)?;
-    let (rfbm, enabled) = (c.requested(supervisor), c.xcr0);
-    let at = c.area(i, LEGACY_BYTES + 64, 64, Access::Read)?;
+    let (rfbm, enabled) = (c.requested(supervisor), c.xcr0 | if supervisor { c.msr.xss } else { 0 });
+    let at = c.area(i, EXTENDED, 64, Access::Read)?;
     let mut a = Image::empty();
-    c.load_bytes(at, &mut a.0[..AVX_OFFSET as usize])?;
+    c.load_bytes(at, &mut a.0[..EXTENDED as usize])?;
     let (present, format) = (a.u64(XSTATE_BV), a.u64(XCOMP_BV));
     let compacted = format & COMPACTED != 0;
-    let rest = a.0[XCOMP_BV + 8..AVX_OFFSET as usize].iter();
+    let rest = a.0[XCOMP_BV + 8..EXTENDED as usize].iter();
     let legal = if compacted {
         format & !(enabled | COMPACTED) == 0 && present & !format == 0 && rest.copied().all(|b| b == 0)
     } else {
@@ -159,9 +173,9 @@ fn restore(c: &mut Cpu, i: &Instruction, supervisor: bool) -> Done {
     if !legal {
         return Err(Stop::gp(0));
     }
-    if rfbm & present & AVX != 0 {
-        let from = at.wrapping_add(u64::from(AVX_OFFSET));
-        c.load_bytes(from, &mut a.0[AVX_OFFSET as usize..(AVX_OFFSET + AVX_BYTES) as usize])?;
+    for (part, offset) in components(rfbm & present, compacted.then_some(format)) {
+        let (from, bytes) = (part.offset as usize, c.component_bytes(&part) as usize);
+        c.load_bytes(at.wrapping_add(offset.into()), &mut a.0[from..from + bytes])?;
     }
     let mxcsr = if compacted {
         (rfbm & SSE != 0).then(|| if present & SSE != 0 { a.mxcsr() } else { Ok(MXCSR_INITIAL) }).transpose()?
@@ -176,8 +190,8 @@ fn restore(c: &mut Cpu, i: &Instruction, supervisor: bool) -> Done {
     if rfbm & SSE != 0 {
         c.set_sse(from(SSE));
     }
-    if rfbm & AVX != 0 {
-        c.set_avx(from(AVX));
+    for (part, _) in components(rfbm, None) {
+        c.set_extended(&part, from(part.bit));
     }
     Ok(())
 }

@@ -56,6 +56,16 @@ impl Address {
         base.wrapping_add(index).wrapping_add(self.displacement) & u64::MAX >> (64 - self.bits.clamp(1, 64))
     }
 
+    /// Linear address of `bytes`, `by` bytes behind the operand's start, checked for `access`.
+    ///
+    /// # Errors
+    /// #GP(0) or #SS(0).
+    #[inline]
+    pub fn behind(&self, cpu: &Cpu, by: u64, bytes: u32, access: Access) -> Result<u64, Stop> {
+        let at = self.offset(cpu).wrapping_add(by) & u64::MAX >> (64 - self.bits.clamp(1, 64));
+        cpu.linear(self.segment, at, bytes, access)
+    }
+
     /// Linear address of `bytes`, checked for `access` by segmentation or canonicity.
     ///
     /// # Errors

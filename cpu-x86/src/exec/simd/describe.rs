@@ -6,7 +6,7 @@
 
 use super::run::Run;
 use super::value::V;
-use super::{aes, control, convert, fma, fp, galois, integer, motion, sha, shuffle};
+use super::{aes, control, convert, dot, fma, fp, galois, integer, motion, sha, shuffle};
 use crate::fault::Stop;
 use crate::memory::Access;
 use crate::state::Cpu;
@@ -128,13 +128,14 @@ pub enum Per {
 }
 
 /// The kernel of `m` in form `f`, and its number of elements.
-fn kernel(m: Mnemonic, f: Form) -> Option<(Kernel, Per)> {
+pub fn kernel(m: Mnemonic, f: Form) -> Option<(Kernel, Per)> {
     integer::kernel(m, f)
         .or_else(|| motion::kernel(m, f))
         .or_else(|| shuffle::kernel(m, f))
         .or_else(|| aes::kernel(m, f))
         .or_else(|| sha::kernel(m))
         .or_else(|| galois::kernel(m, f))
+        .or_else(|| dot::kernel(m))
         .or_else(|| control::kernel(m))
         .map(|k| (k, Per::Fixed(0)))
         .or_else(|| fp::kernel(m))

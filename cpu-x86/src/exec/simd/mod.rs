@@ -15,6 +15,7 @@ mod check;
 mod control;
 mod convert;
 mod describe;
+mod dot;
 mod fma;
 mod fp;
 mod galois;
@@ -41,40 +42,52 @@ pub use describe::{Kernel, Needs, Place, Simd, describe};
 #[allow(unused_imports, reason = "for the engine and the other groups")]
 pub use value::V;
 
+pub(in crate::exec) use describe::{Form, Per, kernel};
+pub(in crate::exec) use run::{env_of, raise, settle};
+pub(in crate::exec) use value::{Bits, Lane, each, each1};
+
 use super::Meaning;
+use super::evex::{self, Evex};
 use crate::fault::{Done, Stop};
 use crate::state::Cpu;
 use iced_x86::{EncodingKind, Instruction, Mnemonic};
 
 /// The meaning of `i`, if it belongs to this group.
 ///
-/// This group also answers for the vector extensions that the processor does not have (AVX-512, XOP, 3DNow!, SSE4A
-/// and so on): they raise #UD.
+/// This group also answers for AVX-512, whose meanings are in [`evex`], and for the vector extensions that the processor
+/// does not have (FP16, XOP, 3DNow!, SSE4A and so on): they raise #UD.
 pub fn lookup(i: &Instruction) -> Option<Meaning> {
-    if describe(i).is_some() {
+    if Vector::of(i).is_some() {
         return Meaning::plain(described);
     }
-    control::lookup(i).or_else(|| masked::lookup(i)).or_else(|| string::lookup(i)).or_else(|| absent(i))
+    control::lookup(i)
+        .or_else(|| masked::lookup(i))
+        .or_else(|| string::lookup(i))
+        .or_else(|| evex::lookup(i))
+        .or_else(|| absent(i))
 }
 
-/// Executes an instruction that [`describe`] knows.
+/// Executes an instruction that is described.
 fn described(cpu: &mut Cpu, i: &Instruction) -> Done {
     Vector::of(i).map_or(Err(Stop::Unimplemented), |v| v.run(cpu))
 }
 
 /// A vector instruction with all that is needed to run it: for an engine to keep instead of the `Instruction`.
 #[derive(Clone, Copy)]
-pub struct Vector {
-    /// What it does.
-    pub simd: Simd,
-    /// Where its memory operand is, if it has one.
-    pub address: Address,
+pub enum Vector {
+    /// In a legacy or VEX encoding: what it does, and where its memory operand is, if it has one.
+    Simd(Simd, Address),
+    /// In an EVEX encoding.
+    Evex(Evex),
 }
 
 impl Vector {
     /// The vector instruction `i`; `None` for what is not described (see [`describe`]).
     pub fn of(i: &Instruction) -> Option<Vector> {
-        describe(i).map(|simd| Vector { simd, address: Address::of(i) })
+        if i.encoding() == EncodingKind::EVEX {
+            return evex::describe(i).map(Vector::Evex);
+        }
+        describe(i).map(|simd| Vector::Simd(simd, Address::of(i)))
     }
 
     /// Executes it; `cpu.rip` must be its offset.
@@ -83,12 +96,16 @@ impl Vector {
     /// What the instruction raises.
     #[inline]
     pub fn run(&self, cpu: &mut Cpu) -> Done {
-        self.simd.check(cpu)?;
-        let at = match self.simd.access() {
-            Some(access) => self.address.linear(cpu, u32::from(self.simd.memory_bytes), access)?,
+        let (simd, address) = match self {
+            Vector::Simd(simd, address) => (simd, address),
+            Vector::Evex(e) => return e.run(cpu),
+        };
+        simd.check(cpu)?;
+        let at = match simd.access() {
+            Some(access) => address.linear(cpu, u32::from(simd.memory_bytes), access)?,
             None => 0,
         };
-        self.simd.run(cpu, at)
+        simd.run(cpu, at)
     }
 }
 

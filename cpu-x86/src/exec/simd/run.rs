@@ -78,6 +78,11 @@ impl Simd {
         }
     }
 
+    /// #AC concerns memory operands of up to eight bytes.
+    fn check_alignment(&self, cpu: &Cpu, at: u64) -> Done {
+        if self.memory_bytes <= 8 { cpu.check_alignment(at, self.memory_bytes.into()) } else { Ok(()) }
+    }
+
     /// Reads `place`, whose shape is `S`, into `v`, which is zero.
     #[inline(always)]
     fn load<const S: u8>(&self, cpu: &mut Cpu, place: Place, at: u64, v: &mut V) -> Done {
@@ -89,7 +94,10 @@ impl Simd {
             (shape::M16, _) => cpu.load_bytes(at, &mut v.0[..16])?,
             (shape::M32, _) => cpu.load_bytes(at, &mut v.0)?,
             (_, Place::Mm(_)) => v.put(0, cpu.fpu.r[n & 7].significand),
-            (_, Place::Memory) => cpu.load_bytes(at, &mut v.0[..usize::from(self.memory_bytes).min(32)])?,
+            (_, Place::Memory) => {
+                self.check_alignment(cpu, at)?;
+                cpu.load_bytes(at, &mut v.0[..usize::from(self.memory_bytes).min(32)])?;
+            }
             _ => {}
         }
         Ok(())
@@ -116,7 +124,10 @@ impl Simd {
             (shape::M16, _) => cpu.store_bytes(at, &r.0[..16])?,
             (shape::M32, _) => cpu.store_bytes(at, &r.0)?,
             (_, Place::Mm(_)) => set_mm(cpu, n as u8, r.get(0)),
-            (_, Place::Memory) => cpu.store_bytes(at, &r.0[..usize::from(self.memory_bytes).min(32)])?,
+            (_, Place::Memory) => {
+                self.check_alignment(cpu, at)?;
+                cpu.store_bytes(at, &r.0[..usize::from(self.memory_bytes).min(32)])?;
+            }
             _ => {}
         }
         if S == shape::ANY && self.enters_mmx {
@@ -245,7 +256,7 @@ pub fn settle(env: &mut Env, earlier: u8) -> bool {
 ///
 /// # Errors
 /// #XM, or #UD where the system has not said that it handles #XM (CR4.OSXMMEXCPT).
-fn raise(cpu: &mut Cpu, env: &Env) -> Done {
+pub fn raise(cpu: &mut Cpu, env: &Env) -> Done {
     if env.flags & !env.masks == 0 {
         return Ok(());
     }

@@ -202,7 +202,25 @@ fn extensions_that_the_processor_lacks_raise_ud() {
     let mut cpu = ready();
     assert_eq!(run(&mut cpu, &[0x62, 0x01, 0x0c, 0x40, 0x58, 0xf7]), Err(Stop::UD), "evex vaddps zmm");
     assert_eq!(run(&mut cpu, &[0xf2, 0x0f, 0x79, 0xc1]), Err(Stop::UD), "sse4a insertq");
-    assert_eq!(run(&mut cpu, &[0xc4, 0xe2, 0x69, 0x50, 0xc1]), Err(Stop::UD), "avx-vnni vpdpbusd");
+    assert_eq!(run(&mut cpu, &[0xc4, 0xe2, 0x6b, 0x50, 0xc1]), Err(Stop::UD), "avx-vnni-int8 vpdpbssd");
+}
+
+#[test]
+fn avx_vnni_sums_products_into_doublewords() {
+    let mut cpu = ready();
+    let (bytes, words) = (0xff_80_7f_01_ff_ff_ff_ff_00_00_00_02_01_02_03_04, 0x8000_8000_7fff_7fff_0001_fffe_8000_7fff);
+    for (opcode, old, a, b, want) in [
+        (0x50, 1, bytes, 0x7f_80_01_ff_80_80_80_80_7f_7f_7f_80_01_ff_02_fe, 0x00003eff_fffe0200_ffffff00_fffffffe),
+        (0x51, 0x8000_0000 << 32, bytes, 0x80 << 32 | 0x7f << 120, 0x00007e81_00000000_80000000_00000000),
+        (0x52, 1, words, words, 0x80000000_7ffe0002_00000005_7fff0002),
+        (0x53, 1, words, words, 0x7fffffff_7ffe0002_00000005_7fff0002),
+    ] {
+        set(&mut cpu, 0, old);
+        set(&mut cpu, 1, b);
+        set(&mut cpu, 2, a);
+        assert_eq!(run(&mut cpu, &[0xc4, 0xe2, 0x69, opcode, 0xc1]), Ok(()));
+        assert_eq!(get(&cpu, 0), want, "opcode {opcode:x}: {:032x}", get(&cpu, 0));
+    }
 }
 
 #[test]

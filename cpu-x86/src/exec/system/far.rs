@@ -5,7 +5,6 @@ use super::gate;
 use super::segment::far_pointer;
 use crate::alu::Width;
 use crate::fault::{Done, Stop};
-use crate::memory::canonical;
 use crate::segment::{Descriptor, code, is_null, null_segment, v86_segment};
 use crate::stack::Stack;
 use crate::state::{Cpu, Seg, Segment};
@@ -171,7 +170,7 @@ pub(super) fn returned_code(cpu: &mut Cpu, selector: u16, offset: u64) -> Result
     if !d.is_present() {
         return Err(Stop::np(code(selector, 0)));
     }
-    if cpu.long_mode() && d.is_long() && !canonical(offset) || !cpu.can_enter(&d, offset) {
+    if cpu.long_mode() && d.is_long() && !cpu.canonical(offset) || !cpu.can_enter(&d, offset) {
         return Err(Stop::gp(0));
     }
     Ok(d)

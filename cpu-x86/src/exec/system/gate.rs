@@ -107,7 +107,7 @@ fn call_inward(cpu: &mut Cpu, gate: &Descriptor, target: &Descriptor, bytes: u32
     let long = cpu.long_mode();
     let mut stack = if long {
         let pointer = cpu.task_stack64(u64::from(cpl) * 8 + 4, 0)?;
-        Stack::new(Segment::default(), pointer, u64::MAX, cpl, Stop::ss(0))
+        Stack::new(cpu, Segment::default(), pointer, u64::MAX, cpl, Stop::ss(0))
     } else {
         cpu.inner_stack(cpl, 0)?
     };

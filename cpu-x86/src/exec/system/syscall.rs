@@ -4,7 +4,7 @@
 
 use crate::alu::flag;
 use crate::fault::{Done, Stop};
-use crate::memory::canonical;
+use crate::paging::storable;
 use crate::state::{Cpu, Seg, Segment, cr4, efer};
 use iced_x86::{Code, Instruction, Mnemonic};
 
@@ -48,7 +48,7 @@ pub(super) fn sysret(cpu: &mut Cpu, i: &Instruction) -> Done {
     }
     let long = i.code() == Code::Sysretq;
     let to = if long { cpu.regs[1] } else { cpu.regs[1] & 0xffff_ffff };
-    if cpu.cpl != 0 || !canonical(to) {
+    if cpu.cpl != 0 || !cpu.canonical(to) {
         return Err(Stop::gp(0));
     }
     cpu.set_flags(cpu.regs[11] & SYSRET_FLAGS);
@@ -82,7 +82,7 @@ pub(super) fn sysexit(cpu: &mut Cpu, i: &Instruction) -> Done {
     }
     let long = i.code() == Code::Sysexitq;
     let (stack, to) = (cpu.regs[1], cpu.regs[2]);
-    if long && !(canonical(stack) && canonical(to)) {
+    if long && !(cpu.canonical(stack) && cpu.canonical(to)) {
         return Err(Stop::gp(0));
     }
     let cut = if long { u64::MAX } else { 0xffff_ffff };
@@ -125,7 +125,7 @@ pub(super) fn wrbase(cpu: &mut Cpu, i: &Instruction) -> Done {
     check_fsgsbase(cpu)?;
     let s = if i.mnemonic() == Mnemonic::Wrfsbase { Seg::Fs } else { Seg::Gs };
     let base = cpu.gpr(i.op0_register());
-    if !canonical(base) {
+    if !storable(base) {
         return Err(Stop::gp(0));
     }
     cpu.set_base(s, base);

@@ -3,7 +3,8 @@
 
 use crate::alu::flag;
 use crate::fault::{Done, Stop};
-use crate::memory::{Access, canonical};
+use crate::memory::Access;
+use crate::paging::storable;
 use crate::segment::{Descriptor, is_null, kind};
 use crate::state::{Cpu, Table, cr4};
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};
@@ -34,7 +35,7 @@ pub(super) fn load(cpu: &mut Cpu, i: &Instruction) -> Done {
     if matches!(i.code(), Code::Lgdt_m1632_16 | Code::Lidt_m1632_16) {
         base &= 0xff_ffff;
     }
-    if !canonical(base) {
+    if !storable(base) {
         return Err(Stop::gp(0));
     }
     let table = if i.mnemonic() == Mnemonic::Lgdt { &mut cpu.gdtr } else { &mut cpu.idtr };

@@ -54,6 +54,7 @@ pub fn load(cpu: &mut Cpu, i: &Instruction) -> Done {
 fn raw(cpu: &mut Cpu, i: &Instruction) -> Result<[u8; 10], crate::fault::Stop> {
     let at = cpu.address(i, 10, Access::Read)?;
     let mut b = [0; 10];
+    cpu.check_alignment(at, 8)?;
     cpu.load_bytes(at, &mut b)?;
     Ok(b)
 }

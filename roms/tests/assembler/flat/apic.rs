@@ -49,7 +49,7 @@ fn count_and_end(c: &mut Checks<'_>, handler: &mut CodeLabel) -> Result<(), Iced
 }
 
 /// Counts in RBP and goes on behind the WRMSR.
-fn skip_wrmsr(c: &mut Checks<'_>, fault: &mut CodeLabel) -> Result<(), IcedError> {
+pub(super) fn skip_wrmsr(c: &mut Checks<'_>, fault: &mut CodeLabel) -> Result<(), IcedError> {
     c.p.a.set_label(fault)?;
     c.p.a.inc(rbp)?;
     c.p.a.add(rsp, 8)?;

@@ -6,7 +6,9 @@ use iced_x86::code_asm::*;
 
 /// DR6 with nothing reported, and what is reported.
 const DR6_CLEAR: u64 = 0xffff_0ff0;
+const GENERAL_DETECT: u64 = 1 << 13;
 const SINGLE_STEP: u64 = 1 << 14;
+const DEBUGCTL: u32 = 0x1d9;
 const TRAP_FLAG: i32 = 1 << 8;
 const RESUME_FLAG: i32 = 1 << 16;
 /// What the breakpoint on writes watches.
@@ -27,7 +29,11 @@ fn body(c: &mut Checks<'_>) -> Result<(), IcedError> {
     int1(c)?;
     fetch(c)?;
     data(c)?;
-    stack_switch(c)
+    stack_switch(c)?;
+    held_back(c)?;
+    general_detect(c)?;
+    repeated(c)?;
+    on_branches(c)
 }
 
 /// Keeps what is to be checked, clears DR6 and the trap flag, sets the resume flag.
@@ -136,4 +142,66 @@ fn stack_switch(c: &mut Checks<'_>) -> Result<(), IcedError> {
     c.p.a.set_label(&mut behind)?;
     c.p.a.nop()?;
     verdicts(c, "single step over MOV SS", DR6_CLEAR | SINGLE_STEP, behind)
+}
+
+/// What MOV SS holds back comes with the exception of INT1 behind it.
+fn held_back(c: &mut Checks<'_>) -> Result<(), IcedError> {
+    let mut behind = c.p.a.create_label();
+    begin(c)?;
+    c.p.a.mov(eax, ss)?;
+    c.p.a.mov(dword_ptr(WATCHED), eax)?;
+    c.p.a.mov(eax, WATCHED)?;
+    c.p.a.mov(dr1, rax)?;
+    set_dr7(c, 0x00f0_0408)?;
+    c.p.a.mov(ss, dword_ptr(WATCHED))?;
+    c.p.a.int1()?;
+    c.p.a.set_label(&mut behind)?;
+    c.p.a.nop()?;
+    set_dr7(c, 0x400)?;
+    verdicts(c, "a breakpoint held back, INT1", DR6_CLEAR | 2, behind)
+}
+
+/// DR7.GD makes the next access to a debug register fault; the access is made anew behind the handler.
+fn general_detect(c: &mut Checks<'_>) -> Result<(), IcedError> {
+    let mut at = c.p.a.create_label();
+    begin(c)?;
+    set_dr7(c, 0x2400)?;
+    c.p.a.set_label(&mut at)?;
+    c.p.a.mov(rcx, dr0)?;
+    // The handler reads DR6 with GD clear.
+    verdicts(c, "general detect", DR6_CLEAR | GENERAL_DETECT, at)
+}
+
+/// The handler clears the trap flag: the first iteration of three is followed by a trap at the instruction itself.
+fn repeated(c: &mut Checks<'_>) -> Result<(), IcedError> {
+    let mut at = c.p.a.create_label();
+    begin(c)?;
+    c.p.a.mov(edi, WATCHED)?;
+    c.p.a.mov(ecx, 3)?;
+    set_trap_flag(c)?;
+    c.p.a.set_label(&mut at)?;
+    c.p.a.rep().stosb()?;
+    c.p.a.mov(r12d, edi)?;
+    c.expect("a repeated instruction goes on behind the trap", u64::from(WATCHED) + 3)?;
+    verdicts(c, "single step through REP", DR6_CLEAR | SINGLE_STEP, at)
+}
+
+/// IA32_DEBUGCTL.BTF: the trap comes behind the jump that is taken.
+fn on_branches(c: &mut Checks<'_>) -> Result<(), IcedError> {
+    let mut behind = c.p.a.create_label();
+    begin(c)?;
+    c.p.wrmsr(DEBUGCTL, 2)?;
+    set_trap_flag(c)?;
+    c.p.a.xor(eax, eax)?;
+    c.p.a.nop()?;
+    c.p.a.jnz(behind)?;
+    c.p.a.jz(behind)?;
+    c.p.a.nop()?;
+    c.p.a.set_label(&mut behind)?;
+    c.p.a.nop()?;
+    verdicts(c, "single step on branches", DR6_CLEAR | SINGLE_STEP, behind)?;
+    c.p.a.mov(ecx, DEBUGCTL)?;
+    c.p.a.rdmsr()?;
+    c.p.a.mov(r12d, eax)?;
+    c.expect("the exception clears BTF", 0)
 }

@@ -7,7 +7,10 @@
 mod apic;
 mod debug;
 mod devices;
+mod msr;
+mod paging;
 mod smp;
+mod timer;
 
 use super::Program;
 use super::boot::{self, CODE_32};
@@ -37,6 +40,9 @@ pub fn guests() -> Vec<(&'static str, Vec<u8>)> {
         ("apic", guest(apic::write)),
         ("smp", guest(smp::write)),
         ("debug", guest(debug::write)),
+        ("msr", guest(msr::write)),
+        ("paging", guest(paging::write)),
+        ("timer", guest(timer::write)),
     ]
 }
 

@@ -58,8 +58,8 @@ fn pcids_need_long_mode_and_a_clean_cr3() {
 #[test]
 fn cr4_has_the_bits_that_cpuid_offers() {
     let mut cpu = protected();
-    assert_eq!(cpu.set_cr(4, 0x0035_0fff & !(1 << 17)), Ok(()));
-    for bit in (0..64).filter(|b| (0x37_0fffu64 >> b) & 1 == 0) {
+    assert_eq!(cpu.set_cr(4, 0x0075_1fff & !(1 << 17)), Ok(()));
+    for bit in (0..64).filter(|b| (0x77_1fffu64 >> b) & 1 == 0) {
         assert_eq!(cpu.set_cr(4, 1 << bit), GP0, "bit {bit}");
     }
 }

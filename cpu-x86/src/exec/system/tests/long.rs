@@ -190,8 +190,8 @@ fn swapgs_and_the_base_instructions() {
     assert_eq!(cpu.regs[0], 0xffff_8880_0000_0000);
     run(&mut cpu, &[0xf3, 0x0f, 0xae, 0xd0]);
     assert_eq!(cpu.segment(Seg::Fs).base, 0, "WRFSBASE EAX");
-    cpu.regs[0] = 1 << 47;
-    assert_eq!(step(&mut cpu, &[0xf3, 0x48, 0x0f, 0xae, 0xd0]), gp(0));
+    cpu.regs[0] = 1 << 56;
+    assert_eq!(step(&mut cpu, &[0xf3, 0x48, 0x0f, 0xae, 0xd0]), gp(0), "57 bits whatever the paging mode");
     let mut cpu = long3();
     assert_eq!(step(&mut cpu, &[0x0f, 0x01, 0xf8]), gp(0));
 }
@@ -234,4 +234,20 @@ fn a_stack_that_is_not_mapped_pushes_nothing_and_double_faults() {
     cpu.raise(Exception::page(0x9999, 4));
     assert_eq!((cpu.rip, cpu.cr2, cpu.regs[4]), (0x1_0008, 0x4000_0008, 0x6800 - 48));
     assert_eq!(slots(&cpu, 0x6800 - 48, 8, 3), [0, CODE, 0x73], "#DF of the instruction at fault");
+}
+
+#[test]
+fn iret_outward_nullifies_inner_segments_and_keeps_their_bases() {
+    let mut cpu = long();
+    cpu.set_segment(Seg::Gs, Segment { selector: DATA0, base: 0x40_0000, limit: u32::MAX, attr: 0xc093 });
+    cpu.set_segment(Seg::Fs, Segment { selector: DATA3, base: 0x50_0000, limit: u32::MAX, attr: 0xc0f3 });
+    for (n, v) in [0x9000, u64::from(CODE64_3), 0x202, 0x6000, u64::from(DATA3)].into_iter().enumerate() {
+        put(&cpu, 0x5000 + 8 * n as u64, 8, v);
+    }
+    cpu.regs[4] = 0x5000;
+    run(&mut cpu, &[0x48, 0xcf]);
+    assert_eq!((cpu.rip, cpu.cpl), (0x9000, 3));
+    assert_eq!((selector(&cpu, Seg::Gs), cpu.segment(Seg::Gs).base), (0, 0x40_0000));
+    assert_eq!((selector(&cpu, Seg::Fs), cpu.segment(Seg::Fs).base), (DATA3, 0x50_0000));
+    assert_eq!(cpu.linear(Seg::Gs, 8, 8, crate::Access::Read), Ok(0x40_0008));
 }

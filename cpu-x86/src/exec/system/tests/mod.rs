@@ -6,6 +6,7 @@ mod far;
 mod flags;
 mod guest;
 mod long;
+mod paging;
 mod property;
 mod protected;
 mod real;
@@ -206,7 +207,7 @@ fn step(cpu: &mut Cpu, code: &[u8]) -> Result<(), Exception> {
     let i = decoder.decode();
     assert!(!i.is_invalid(), "{code:02x?} does not decode");
     cpu.next_rip = cpu.rip + i.len() as u64;
-    let meaning = super::lookup(&i).unwrap_or_else(|| panic!("{:?} has no meaning", i.code()));
+    let meaning = crate::exec::lookup(&i).unwrap_or_else(|| panic!("{:?} has no meaning", i.code()));
     match (meaning.run)(cpu, &i) {
         Ok(()) => {
             cpu.rip = cpu.next_rip;

@@ -2,7 +2,7 @@
 use super::*;
 use crate::fault::Done;
 
-fn outcome(d: Done) -> Result<(), Exception> {
+pub(super) fn outcome(d: Done) -> Result<(), Exception> {
     d.map_err(|s| match s {
         Stop::Exception(e) => e,
         other => panic!("{other:?}"),
@@ -62,7 +62,7 @@ fn lldt_and_ltr_read_sixteen_bytes_in_long_mode() {
     put(&cpu, GDT + u64::from(LDT) + 8, 8, 0xffff_8000);
     run(&mut cpu, &[0x0f, 0x00, 0xd0]);
     assert_eq!((cpu.ldtr.base, cpu.ldtr.limit, cpu.ldtr.selector), (0xffff_8000_0000_5000, 0x1f, LDT));
-    put(&cpu, GDT + u64::from(LDT) + 8, 8, 0x8000);
+    put(&cpu, GDT + u64::from(LDT) + 8, 8, 0x100_0000);
     assert_eq!(step(&mut cpu, &[0x0f, 0x00, 0xd0]), gp(0x50), "canonical base");
     cpu.regs[0] = 0x90;
     put(&cpu, GDT + 0x90, 8, descriptor(TSS_B, 0x67, 0xe9, 0));
@@ -144,10 +144,11 @@ fn table_registers_load_and_store_in_every_size() {
     assert_eq!((get(&cpu, 0x920, 8)), 0x5678_9abc_def0);
     let mut cpu = long();
     put(&cpu, 0x900, 8, 0x0000_1234_5678_0fff);
-    put(&cpu, 0x908, 2, 0xffff);
+    put(&cpu, 0x908, 2, 0xfeff);
     cpu.regs[0] = 0x900;
     assert_eq!(step(&mut cpu, &[0x0f, 0x01, 0x10]), gp(0), "canonical base");
     put(&cpu, 0x900, 8, 0x8000_0000_5678_0fff);
+    put(&cpu, 0x908, 2, 0xffff);
     run(&mut cpu, &[0x0f, 0x01, 0x10]);
     assert_eq!(cpu.gdtr, Table { base: 0xffff_8000_0000_5678, limit: 0xfff });
     let mut cpu = long3();

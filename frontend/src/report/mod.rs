@@ -1,4 +1,17 @@
-//! Figures as text: the summary at the end of a run and the counters on demand.
+//! Figures as text: the summary at the end of a run and the counters on demand; `event`, `meter`, `stat` and `json` are
+//! `unhalted stat`, `about` is what every report says of the machine.
+
+mod about;
+pub mod event;
+pub mod explain;
+pub mod guest;
+pub mod json;
+pub mod meter;
+pub mod perf_data;
+pub mod sampler;
+pub mod stat;
+
+pub use about::{About, FileAbout};
 
 use crate::pc::time;
 use comfy_table::presets::NOTHING;

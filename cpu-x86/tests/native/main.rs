@@ -1,0 +1,60 @@
+//! The core against the processor that runs the tests: every instruction of the model that the host has too, in 64-, 32-
+//! and 16-bit code, in registers, flags, memory, vector, error code and CR2.
+//!
+//! `NATIVE_TESTS` sets the tests for each code, `NATIVE_SEED` the seed, `NATIVE_ONLY` a part of the names of the codes to
+//! try, `NATIVE_VECTORS` a folder to write shrunk mismatches to. Both figures are printed.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![expect(unsafe_code, reason = "runs generated machine code")]
+
+mod capture;
+mod compare;
+mod draw;
+mod encode;
+mod layout;
+mod machine;
+mod random;
+mod state;
+mod suite;
+mod vectors;
+
+use draw::Wild;
+use iced_x86::Code;
+use random::Random;
+use suite::{Bench, Tally};
+
+/// What the environment asks for.
+fn asked(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name}={v}")))
+}
+
+fn compare_all(bits: u32, tests: u64) {
+    let Some(mut guard) = capture::native() else {
+        println!("not compared: the host's kernel or processor lacks what that needs");
+        return;
+    };
+    let mut bench = Bench::new(guard.as_mut().expect("made"));
+    let seed = asked("NATIVE_SEED", 0x5eed_0000);
+    let only = std::env::var("NATIVE_ONLY").unwrap_or_default();
+    let mut tally = Tally::default();
+    for code in Code::values().filter(|c| suite::subject(*c, bits) && format!("{c:?}").contains(&only)) {
+        let mut random = Random(seed ^ (code as u64) << 32 ^ u64::from(bits));
+        bench.try_code(code, bits, asked("NATIVE_TESTS", tests), Wild { edges: 12, modes: 8 }, &mut random, &mut tally);
+    }
+    tally.report(&format!("{bits}-bit code, seed {seed:#x}"));
+    tally.assert_equal();
+}
+
+#[test]
+fn code_of_64_bits_does_what_the_host_does() {
+    compare_all(64, 200);
+}
+
+#[test]
+fn code_of_32_bits_does_what_the_host_does() {
+    compare_all(32, 200);
+}
+
+#[test]
+fn code_of_16_bits_does_what_the_host_does() {
+    compare_all(16, 200);
+}

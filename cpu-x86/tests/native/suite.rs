@@ -1,0 +1,234 @@
+//! Which codes are compared, and the walk over them.
+
+use crate::capture::Native;
+use crate::compare::{self, Mask};
+use crate::draw::{self, Wild};
+use crate::encode;
+use crate::machine::{End, Machine};
+use crate::random::Random;
+use crate::state::{Case, Outcome};
+use crate::vectors;
+use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction};
+
+/// Does the processor that the core is offer `f`, outside AVX-512?
+pub fn offered(f: CpuidFeature) -> bool {
+    use CpuidFeature as F;
+    matches!(
+        f,
+        F::INTEL8086
+            | F::INTEL186
+            | F::INTEL286
+            | F::INTEL386
+            | F::INTEL486
+            | F::INTEL8086_ONLY
+            | F::CPUID
+            | F::X64
+            | F::ADX
+            | F::AES
+            | F::AVX
+            | F::AVX2
+            | F::BMI1
+            | F::BMI2
+            | F::CLFLUSHOPT
+            | F::CLFSH
+            | F::CLWB
+            | F::CMOV
+            | F::CMPXCHG16B
+            | F::CX8
+            | F::F16C
+            | F::FMA
+            | F::FPU
+            | F::FPU287
+            | F::FPU387
+            | F::FSGSBASE
+            | F::FXSR
+            | F::GFNI
+            | F::LZCNT
+            | F::MMX
+            | F::MOVBE
+            | F::MULTIBYTENOP
+            | F::PAUSE
+            | F::PCLMULQDQ
+            | F::POPCNT
+            | F::PREFETCHW
+            | F::SHA
+            | F::SSE
+            | F::SSE2
+            | F::SSE3
+            | F::SSE4_1
+            | F::SSE4_2
+            | F::SSSE3
+            | F::VAES
+            | F::VPCLMULQDQ
+            | F::XSAVE
+            | F::XSAVEOPT
+            | F::XSAVEC
+    )
+}
+
+/// AVX-512 as far as the host and the model both have it.
+pub fn avx512(f: CpuidFeature) -> bool {
+    use CpuidFeature as F;
+    matches!(
+        f,
+        F::AVX512F
+            | F::AVX512BW
+            | F::AVX512CD
+            | F::AVX512DQ
+            | F::AVX512VL
+            | F::AVX512_VBMI
+            | F::AVX512_VBMI2
+            | F::AVX512_VNNI
+            | F::AVX512_IFMA
+            | F::AVX512_BITALG
+            | F::AVX512_VPOPCNTDQ
+            | F::AVX512_BF16
+    )
+}
+
+/// Is `code` compared in code of `bits`, if the list of masks does not say otherwise?
+pub fn subject(code: Code, bits: u32) -> bool {
+    let op = code.op_code();
+    let encodings = [EncodingKind::Legacy, EncodingKind::VEX];
+    let mode = match bits {
+        64 => op.mode64(),
+        32 => op.mode32(),
+        _ => op.mode16(),
+    };
+    op.is_instruction()
+        && mode
+        && encodings.contains(&op.encoding())
+        && code.cpuid_features().iter().all(|f| offered(*f))
+}
+
+/// Both processors, and the list of masks.
+pub struct Bench<'a> {
+    pub native: &'a mut Native,
+    pub machine: Machine,
+    pub masks: Vec<Mask>,
+}
+
+/// What came of one code or of many.
+#[derive(Default)]
+pub struct Tally {
+    pub codes: u64,
+    pub tests: u64,
+    pub faults: u64,
+    pub skipped: u64,
+    /// Codes excused whole by the list.
+    pub excused: Vec<Code>,
+    /// Codes that could not be encoded.
+    pub unencoded: Vec<Code>,
+    /// Codes that the core lacks.
+    pub missing: Vec<Code>,
+    /// How many differ, and the first, for each code that does.
+    pub differ: Vec<(Code, u64, String)>,
+}
+
+impl<'a> Bench<'a> {
+    pub fn new(native: &'a mut Native) -> Bench<'a> {
+        let machine = Machine::new(&|selector| native.describe(selector));
+        Bench { native, machine, masks: compare::masks() }
+    }
+
+    /// The difference between the two runs of `c`, if there is one.
+    pub fn try_case(&mut self, c: &Case, i: &Instruction) -> Verdict {
+        let excused = compare::excused(&self.masks, i, c.bits);
+        let ours = match self.machine.run(c) {
+            End::Outcome(o) => o,
+            End::Missing(what) => return Verdict::Missing(what),
+            End::Endless => return Verdict::Endless,
+        };
+        let theirs = self.native.run(c);
+        match compare::difference(c, &excused, &ours, &theirs) {
+            Some(d) => Verdict::Differ(d, Box::new(theirs)),
+            None => Verdict::Same(ours),
+        }
+    }
+
+    /// `tests` tests of `code` in code of `bits`.
+    pub fn try_code(&mut self, code: Code, bits: u32, tests: u64, wild: Wild, random: &mut Random, tally: &mut Tally) {
+        let mut probe = Instruction::default();
+        probe.set_code(code);
+        if compare::excused(&self.masks, &probe, bits).whole {
+            tally.excused.push(code);
+            return;
+        }
+        let (mut done, mut tries, mut differ, mut first) = (0, 0, 0, None);
+        while done < tests && tries < 200 + tests {
+            tries += 1;
+            let Some(e) = encode::encoding(code, bits, random) else { continue };
+            for _ in 0..16 {
+                let c = draw::case(&e, wild, random);
+                if compare::undefined(&c, &e.instruction) {
+                    tally.skipped += 1;
+                    continue;
+                }
+                done += 1;
+                match self.try_case(&c, &e.instruction) {
+                    Verdict::Same(o) => {
+                        tally.faults +=
+                            u64::from(o.state.0[crate::state::cell::RIP] == c.state.0[crate::state::cell::RIP])
+                    }
+                    Verdict::Endless => tally.skipped += 1,
+                    Verdict::Missing(_) => {
+                        tally.missing.push(code);
+                        return;
+                    }
+                    Verdict::Differ(d, _) => {
+                        differ += 1;
+                        first.get_or_insert((c, d));
+                    }
+                }
+            }
+        }
+        tally.tests += done;
+        if done == 0 {
+            tally.unencoded.push(code);
+        } else {
+            tally.codes += 1;
+        }
+        if let Some((c, d)) = first {
+            let text = vectors::shrunk(self, &c, d);
+            tally.differ.push((code, differ, text));
+        }
+    }
+}
+
+/// What came of a test.
+pub enum Verdict {
+    Same(Box<Outcome>),
+    Differ(String, Box<Outcome>),
+    Missing(String),
+    /// The core did not come to an end; the host was not asked.
+    Endless,
+}
+
+impl Tally {
+    /// Prints the figures.
+    pub fn report(&self, what: &str) {
+        println!(
+            "{what}: {} codes, {} tests ({} faulted, {} undefined), {} codes differ, {} excused, {} not encoded, {} missing",
+            self.codes,
+            self.tests,
+            self.faults,
+            self.skipped,
+            self.differ.len(),
+            self.excused.len(),
+            self.unencoded.len(),
+            self.missing.len()
+        );
+        if !self.missing.is_empty() {
+            println!("  missing: {:?}", self.missing);
+        }
+        if !self.unencoded.is_empty() {
+            println!("  not encoded: {:?}", self.unencoded);
+        }
+    }
+    /// # Panics
+    /// When a code differs.
+    pub fn assert_equal(&self) {
+        let text: Vec<String> = self.differ.iter().map(|(c, n, d)| format!("{c:?} ({n}): {d}")).collect();
+        assert!(text.is_empty(), "{} codes differ:\n{}", text.len(), text.join("\n"));
+    }
+}

@@ -1,0 +1,293 @@
+//! The whole PMU of one logical processor: the unit's registers, PEBS, LBRs, and the model of the core that feeds them.
+//!
+//! It is what a board puts behind a processor's doors. The core model observes only while something takes it: a counter of
+//! an event that is not an exact total, the topdown metrics, PEBS, LBRs, or a user who asked for it
+//! ([`Pmu::observe_always`]); its structures start empty then and keep what they hold in between.
+
+use crate::lbr::{self, Lbr};
+use crate::pebs::record::{Memory, Sample, Source};
+use crate::pebs::{self, Pebs};
+use crate::signal::Signals;
+use crate::uarch::{self, Core, Level, MemoryInfo, Parameters};
+use crate::unit::Unit;
+use crate::{Now, Profile, View};
+use cpu_x86::monitor::{Code, DataAccess, Happening, Touched, Translate};
+use cpu_x86::{Counts, Monitor, Refused, Ring, Sampled};
+
+/// The PMU of one logical processor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pmu {
+    unit: Unit,
+    lbr: Lbr,
+    pebs: Pebs,
+    core: Box<Core>,
+    /// The signals at the boundary where the unit was told last.
+    signals: Signals,
+    /// The core observes whatever is programmed.
+    always: bool,
+    /// The core observes.
+    observing: bool,
+    /// Cycles at the branch taken last, for LBRs.
+    branch_cycle: u64,
+}
+
+impl Default for Pmu {
+    fn default() -> Pmu {
+        Pmu::new(Profile::default(), &Parameters::SPR)
+    }
+}
+
+/// Does the unit's profile have these bits of IA32_PERF_CAPABILITIES?
+fn has(unit: &Unit, capabilities: u64) -> bool {
+    unit.profile().capabilities & capabilities == capabilities
+}
+
+impl Pmu {
+    /// A PMU at power-on, with a core of `parameters` that knows nothing yet.
+    pub fn new(profile: Profile, parameters: &Parameters) -> Pmu {
+        Pmu {
+            unit: Unit::new(profile),
+            lbr: Lbr::default(),
+            pebs: Pebs::default(),
+            core: Box::new(Core::new(parameters)),
+            signals: Signals::default(),
+            always: false,
+            observing: false,
+            branch_cycle: 0,
+        }
+    }
+
+    /// Lets the core observe all that runs, or only while something that is programmed takes it.
+    pub fn observe_always(&mut self, on: bool) {
+        self.always = on;
+    }
+
+    /// The registers go back to power-on; the core keeps what it has learned and counted, as a processor's caches do.
+    pub fn reset(&mut self) {
+        self.unit = Unit::new(*self.unit.profile());
+        (self.lbr, self.pebs) = (Lbr::default(), Pebs::default());
+    }
+
+    /// The unit's registers, for listings.
+    pub fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
+    /// All signals up to the boundary where the processor stands.
+    pub fn signals(&mut self) -> Signals {
+        self.core.signals_at(false)
+    }
+
+    /// The signals at the boundary where the unit was told last: at [`Pmu::settle`], those of that boundary.
+    pub fn told(&self) -> &Signals {
+        &self.signals
+    }
+
+    /// The counters, general ones first. Of what is observed, as the unit was told last.
+    pub fn views(&self, counts: &Counts) -> Vec<View> {
+        self.unit.views(Now { counts, signals: Some(&self.signals) })
+    }
+
+    fn takes_core(&self) -> bool {
+        self.always || self.unit.wants_structures() || self.pebs.enabled_counters() != 0 || self.lbr.is_enabled()
+    }
+
+    /// Brings the signals up to the boundary, or up to that before the instruction that asks.
+    fn look(&mut self, before_last: bool) {
+        if self.observing {
+            self.signals = self.core.signals_at(before_last);
+        }
+    }
+
+    /// RDMSR; `None`: not a register of the PMU.
+    pub fn msr_read(&mut self, number: u32, counts: &Counts) -> Option<Result<u64, Refused>> {
+        if has(&self.unit, lbr::CAPABILITIES)
+            && let Some(v) = self.lbr.msr_read(number)
+        {
+            return Some(Ok(v));
+        }
+        if has(&self.unit, pebs::CAPABILITIES)
+            && let Some(v) = self.pebs.msr_read(number)
+        {
+            return Some(Ok(v));
+        }
+        self.look(true);
+        self.unit.msr_read(number, Now { counts, signals: Some(&self.signals) })
+    }
+
+    /// WRMSR, by an instruction in ring 0 that retires unless this refuses; `None`: not a register of the PMU.
+    pub fn msr_write(&mut self, number: u32, v: u64, counts: &Counts) -> Option<Result<(), Refused>> {
+        if has(&self.unit, lbr::CAPABILITIES)
+            && let Some(done) = self.lbr.msr_write(number, v)
+        {
+            self.branches_from_now_on();
+            return Some(done);
+        }
+        self.look(true);
+        let now = Now { counts, signals: Some(&self.signals) };
+        if has(&self.unit, pebs::CAPABILITIES)
+            && let Some(done) = self.pebs.msr_write(number, v)
+        {
+            if done.is_ok() {
+                self.unit.sample(self.pebs.enabled_counters(), now);
+                // Every access is told while a sample may ask for its address.
+                self.core.observe_all(self.pebs.enabled_counters() != 0);
+            }
+            return Some(done);
+        }
+        self.unit.msr_write(number, v, now)
+    }
+
+    /// The core keeps branches while LBRs record.
+    fn branches_from_now_on(&mut self) {
+        self.core.record_branches(self.lbr.is_enabled());
+    }
+
+    /// RDPMC; the privilege was checked.
+    ///
+    /// # Errors
+    /// No such counter.
+    pub fn rdpmc(&mut self, ecx: u32, counts: &Counts) -> Result<u64, Refused> {
+        self.look(true);
+        self.unit.rdpmc(ecx, Now { counts, signals: Some(&self.signals) })
+    }
+
+    /// CPUID leaves of the PMU: 0Ah, and 1Ch with LBRs.
+    pub fn cpuid(&self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
+        if leaf == 0x1c && has(&self.unit, lbr::CAPABILITIES) {
+            return Some(lbr::CPUID_1C);
+        }
+        self.unit.cpuid(leaf, subleaf)
+    }
+
+    /// How many instructions may retire in `ring` before [`Pmu::settle`] must be asked; `u64::MAX`: any number.
+    pub fn deadline(&mut self, counts: &Counts, ring: Ring) -> u64 {
+        self.unit.deadline(Now { counts, signals: Some(&self.signals) }, ring)
+    }
+
+    /// The processor stands between two instructions with `counts` retired: is a PMI requested? Records of PEBS that are
+    /// due are written.
+    pub fn settle(&mut self, counts: &Counts, processor: &mut dyn Sampled) -> bool {
+        self.look(false);
+        let mut requests = self.unit.settle(Now { counts, signals: Some(&self.signals) });
+        if self.pebs.enabled_counters() != 0 {
+            self.sample(counts, processor);
+            requests |= self.unit.settle(Now { counts, signals: Some(&self.signals) });
+        }
+        self.lbr.freeze(self.unit.lbrs_are_frozen());
+        requests
+    }
+
+    fn sample(&mut self, counts: &Counts, processor: &mut dyn Sampled) {
+        let now = Now { counts, signals: Some(&self.signals) };
+        let sampled = self.unit.take_sampled(now);
+        let due = self.pebs.qualifying(sampled.counted) | self.pebs.overflowed(sampled.overflowed, sampled.precise);
+        if due != 0 {
+            let sample = self.sample_of(counts);
+            let written = self.pebs.write(due, self.unit.adaptive(), &sample, &self.lbr, processor);
+            for (bit, value) in written.reloads() {
+                self.unit.reload(bit, value, now);
+            }
+            if written.threshold {
+                self.unit.buffer_is_full(now);
+            }
+        }
+        self.unit.await_event(self.pebs.armed());
+    }
+
+    /// What the core knows of the instruction that retired last.
+    fn sample_of(&self, counts: &Counts) -> Sample {
+        let of = |m: MemoryInfo, source| Memory {
+            linear: m.linear,
+            source,
+            stlb_miss: m.stlb_miss,
+            locked: m.locked,
+            cache_cycles: m.latency.into(),
+            instruction_cycles: m.latency.into(),
+            ..Memory::default()
+        };
+        let load = self.core.last_load();
+        let source = match load.level {
+            Level::L1 => Source::L1,
+            Level::L2 => Source::L2,
+            Level::L3 => Source::L3,
+            Level::Memory => Source::LocalMemory,
+        };
+        Sample { ip: self.core.last_ip(), tsc: counts.clock, memory: Some(of(load, source)) }
+    }
+
+    /// Who is to be told what runs; `None` while nothing takes it.
+    pub fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        let takes = self.takes_core();
+        if self.observing && !takes {
+            self.core.stop();
+            self.signals = self.core.signals_at(false);
+        }
+        self.observing = takes;
+        takes.then_some(self as &mut dyn Monitor)
+    }
+
+    /// LBRs take the branches that the core has seen.
+    fn record_branches(&mut self) {
+        while let Some(b) = self.core.next_branch() {
+            self.branch_cycle = self.branch_cycle.wrapping_add(b.cycles);
+            self.lbr.record(&recorded(&b, self.branch_cycle));
+        }
+    }
+}
+
+/// A branch as LBRs record it.
+fn recorded(b: &uarch::Branch, cycle: u64) -> lbr::Branch {
+    use uarch::BranchKind as Seen;
+    let kind = match b.kind {
+        Seen::Conditional => lbr::BranchKind::Conditional,
+        Seen::IndirectJump => lbr::BranchKind::NearIndirectJump,
+        Seen::Jump => lbr::BranchKind::NearRelativeJump,
+        Seen::IndirectCall => lbr::BranchKind::NearIndirectCall,
+        Seen::Call => lbr::BranchKind::NearRelativeCall,
+        Seen::Return => lbr::BranchKind::NearReturn,
+        Seen::Other => lbr::BranchKind::Far,
+    };
+    lbr::Branch {
+        from: b.from,
+        to: b.to,
+        // Only a relative call can go to what follows it, and without prefixes it has five bytes.
+        next: b.from.wrapping_add(5),
+        kind,
+        mispredicted: b.mispredicted,
+        cycle,
+        from_ring: b.before,
+        to_ring: b.after,
+    }
+}
+
+impl Monitor for Pmu {
+    fn describe(&mut self, code: &Code) -> u32 {
+        self.core.describe(code)
+    }
+    fn forget(&mut self) {
+        self.core.forget();
+    }
+    fn enter(&mut self, block: u32, at: u64, ring: Ring, translate: &mut dyn Translate) {
+        self.core.enter(block, at, ring, translate);
+        self.record_branches();
+    }
+    fn single(&mut self, code: &Code, at: u64, ring: Ring, translate: &mut dyn Translate) {
+        self.core.single(code, at, ring, translate);
+        self.record_branches();
+    }
+    fn cut(&mut self, ran: u32) {
+        self.core.cut(ran);
+    }
+    fn settle(&mut self, to: u64) {
+        self.core.settle(to);
+        self.record_branches();
+    }
+    fn access(&mut self, access: &DataAccess, translate: &mut dyn Translate) -> Touched {
+        self.core.access(access, translate)
+    }
+    fn happened(&mut self, what: Happening) {
+        self.core.happened(what);
+        self.record_branches();
+    }
+}
