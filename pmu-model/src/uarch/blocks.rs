@@ -112,7 +112,12 @@ impl Blocks {
     }
 
     pub fn block(&self, number: u32) -> Option<Block> {
-        self.blocks.get(number as usize).copied()
+        self.peek(number).copied()
+    }
+
+    #[inline]
+    pub fn peek(&self, number: u32) -> Option<&Block> {
+        self.blocks.get(number as usize)
     }
 
     pub fn facts(&self, b: &Block) -> &[Fact] {

@@ -70,6 +70,8 @@ pub struct Core {
     p: Parameters,
     blocks: Blocks,
     pending: Option<Pending>,
+    /// Those of the pending run's accesses, when it says so.
+    outcomes: Outcomes,
     wake: Wake,
     books: Books,
     front: Front,
@@ -91,6 +93,7 @@ impl Core {
             p: *p,
             blocks: Blocks::new(),
             pending: None,
+            outcomes: Outcomes::default(),
             wake: Wake::default(),
             books: Books::new(),
             front: Front::new(p),
@@ -114,7 +117,7 @@ impl Core {
         self.fetch_to(&mut p, &block, ran);
         self.pending = Some(p);
         let mut books = self.books.clone();
-        let run = Run { block: &block, facts: self.blocks.facts(&block), pending: &p };
+        let run = Run { block: &block, facts: self.blocks.facts(&block), pending: &p, outcomes: &self.outcomes };
         books.advance(&run, ran, self.front.decodes(), &self.p);
         books.retire(&run, ran, false);
         books.read()
@@ -153,11 +156,50 @@ impl Core {
     }
 
     /// Books the pending run, which went to `to` if that is known.
+    #[inline]
     fn close(&mut self, to: Option<u64>) {
+        if !self.close_plainly(to) {
+            self.close_in_full(to);
+        }
+    }
+
+    /// As [`Core::close`] for the usual case, without a look at single instructions: one line of code, nothing owed,
+    /// nothing that costs more than its slots, nothing special about the accesses. False: it is not that case.
+    #[inline]
+    fn close_plainly(&mut self, to: Option<u64>) -> bool {
+        let Some(p) = &self.pending else { return true };
+        let (number, at) = (p.number, p.at);
+        let Some(block) = self.blocks.peek(number) else { return true };
+        let special = block.special || block.lines > 0 || number == SINGLE || p.ran.is_some();
+        if special || p.noted || p.fused || p.synchronizes {
+            return false;
+        }
+        let (line, started) = (block.line, p.started);
+        if !started {
+            self.fetch_first(at, line);
+        }
+        let (Some(p), Some(block)) = (&mut self.pending, self.blocks.peek(number)) else { return true };
+        p.started = true;
+        if self.front.decodes() || !self.books.ledger.is_even() {
+            return false;
+        }
+        let (ring, branch, pushed) = (p.ring, block.branch, block.stack.unwrap_or(self.wake.pushed));
+        self.wake = Wake::after(at, block.last, block.bytes, block.leaves, pushed);
+        self.books.retire_plainly(block.n);
+        self.blocks.ran(number, ring);
+        self.pending = None;
+        if let (Some(kind), Some(to)) = (branch, to) {
+            self.resolve(kind, to);
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn close_in_full(&mut self, to: Option<u64>) {
         let Some((mut p, block)) = self.taken_out() else { return };
         let ran = p.ran.unwrap_or(block.n);
         self.fetch_to(&mut p, &block, ran);
-        let run = Run { block: &block, facts: self.blocks.facts(&block), pending: &p };
+        let run = Run { block: &block, facts: self.blocks.facts(&block), pending: &p, outcomes: &self.outcomes };
         self.books.advance(&run, ran, self.front.decodes(), &self.p);
         let whole = ran == block.n;
         let counted = whole && p.number != SINGLE;
@@ -214,7 +256,7 @@ impl Core {
 
     /// A run through block `number` begins.
     fn begin(&mut self, number: u32, at: u64, ring: Ring, translate: &mut dyn Translate) {
-        let Some(block) = self.blocks.block(number) else { return };
+        let Some(block) = self.blocks.peek(number) else { return };
         self.books.enter(ring);
         if self.taken.is_on() {
             self.taken.arrived(ring);
@@ -233,7 +275,7 @@ impl Core {
             line: 0,
             fused,
             synchronizes: self.wake.pushed && block.names_stack.is_some(),
-            outcomes: Outcomes::default(),
+            noted: false,
             last: (0, u32::MAX),
         });
     }

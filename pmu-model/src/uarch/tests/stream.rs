@@ -145,7 +145,7 @@ fn accesses(r: &mut Random, fact: &Fact, recent: &mut Vec<u64>) -> Vec<DataAcces
             all.push(touch(at + here, (bytes - here) as u32, write, 0));
         }
     };
-    if fact.modifies {
+    if fact.memory.modifies {
         one(r, true);
     } else {
         (0..fact.loads).for_each(|_| one(r, false));
