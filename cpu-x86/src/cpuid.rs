@@ -1,16 +1,21 @@
 //! CPUID: a Sapphire Rapids (6/8Fh/8) that offers a feature only when this machine has it.
 //!
-//! That is x86-64-v3 and what the integer, vector and system instructions of that core add below AVX-512. Not offered:
-//! AVX-512, AMX, CET, PKS, TSX, VMX, SGX, user interrupts, ENQCMD, PCONFIG, bus-lock detection, processor trace; MONITOR
+//! That is x86-64-v3 and what the integer, vector and system instructions of that core add, AVX-512 but for FP16. Not offered:
+//! AMX, CET, PKS, TSX, VMX, SGX, user interrupts, ENQCMD, PCONFIG, bus-lock detection, processor trace; MONITOR
 //! and MWAIT only once IA32_MISC_ENABLE turns them on, for firmware left them off. Source: SDM vol. 2A, CPUID; the numbers of the real part from
 //! spec/pmu.md 1.2 and Bochs' `cpudb/intel/sapphire_rapids.cc`.
 
+mod features;
+
 use crate::door::MARK_LEAF;
+use crate::exec::evex;
 use crate::exec::platform::wait::ENABLE_MONITOR;
+use crate::msr::{BASE_RATIO, TURBO_DISABLE};
 use crate::paging::MAXPHYADDR;
 use crate::save;
 use crate::state::{Cpu, cr4};
 use crate::wait::LINE_BYTES;
+pub use features::Features;
 
 /// Family 6, model 8Fh, stepping 8.
 const SIGNATURE: u32 = 0x000806f8;
@@ -30,24 +35,35 @@ const fn bits<const N: usize>(positions: [u32; N]) -> u32 {
     v
 }
 
+/// The bits at these positions, if AVX-512 is offered.
+const fn avx512<const N: usize>(positions: [u32; N]) -> u32 {
+    if evex::OFFERED { bits(positions) } else { 0 }
+}
+
 /// SSE3 PCLMULQDQ SSSE3 FMA CX16 PDCM PCID SSE4.1 SSE4.2 x2APIC MOVBE POPCNT TSC-deadline AES XSAVE AVX F16C RDRAND.
 const LEAF_1_ECX: u32 = bits([0, 1, 9, 12, 13, 15, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30]);
 const OSXSAVE: u32 = 1 << 27;
+/// DTES64 and DS_CPL in ECX, DS in EDX.
+const DEBUG_STORE_ECX: u32 = bits([2, 4]);
+const DEBUG_STORE_EDX: u32 = 1 << 21;
+const ARCH_LBR: u32 = 1 << 19;
 /// FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 SS.
 const LEAF_1_EDX: u32 = bits([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26, 27]);
 const APIC: u32 = 1 << 9;
 /// More than one logical processor in the package.
 const HTT: u32 = 1 << 28;
 /// FSGSBASE TSC_ADJUST BMI1 AVX2 FDP_EXCPTN_ONLY SMEP BMI2 ERMS INVPCID (FCS and FDS deprecated) RDSEED ADX SMAP
-/// CLFLUSHOPT CLWB SHA.
-const LEAF_7_EBX: u32 = bits([0, 1, 3, 5, 6, 7, 8, 9, 10, 13, 18, 19, 20, 23, 24, 29]);
-/// UMIP PKU WAITPKG GFNI VAES VPCLMULQDQ LA57 RDPID CLDEMOTE MOVDIRI MOVDIR64B.
-const LEAF_7_ECX: u32 = bits([2, 3, 5, 8, 9, 10, 16, 22, 25, 27, 28]);
+/// CLFLUSHOPT CLWB SHA; AVX-512 F, DQ, IFMA, CD, BW, VL.
+const LEAF_7_EBX: u32 =
+    bits([0, 1, 3, 5, 6, 7, 8, 9, 10, 13, 18, 19, 20, 23, 24, 29]) | avx512([16, 17, 21, 28, 30, 31]);
+/// UMIP PKU WAITPKG GFNI VAES VPCLMULQDQ LA57 RDPID CLDEMOTE MOVDIRI MOVDIR64B; AVX-512 VBMI, VBMI2, VNNI,
+/// BITALG, VPOPCNTDQ.
+const LEAF_7_ECX: u32 = bits([2, 3, 5, 8, 9, 10, 16, 22, 25, 27, 28]) | avx512([1, 6, 11, 12, 14]);
 const OSPKE: u32 = 1 << 4;
 /// FSRM MD_CLEAR SERIALIZE IBRS/IBPB STIBP L1D_FLUSH ARCH_CAPABILITIES SSBD.
 const LEAF_7_EDX: u32 = bits([4, 10, 14, 26, 27, 28, 29, 31]);
-/// AVX-VNNI, and fast zero-length MOVSB, short STOSB, short CMPSB and SCASB.
-const LEAF_7_1_EAX: u32 = bits([4, 10, 11, 12]);
+/// AVX-VNNI, and fast zero-length MOVSB, short STOSB, short CMPSB and SCASB; AVX-512 BF16.
+const LEAF_7_1_EAX: u32 = bits([4, 10, 11, 12]) | avx512([5]);
 /// IA32_SPEC_CTRL has BHI_DIS_S: Linux then clears no branch history in software at each system call, which newer ones
 /// do in spite of BHI_NO.
 const BHI_CTRL: u32 = 1 << 4;
@@ -83,18 +99,19 @@ impl Cpu {
             1 => self.identity(),
             2 => [0x00fe_ff01, 0xf0, 0, 0],
             4 => self.cache(subleaf),
-            6 => [1 << 2, 2, 1, 0],
             5 => self.monitor_line(),
+            6 => [1 << 2 | self.turbo(), 2, 1, 0],
             7 if subleaf == 0 => {
                 let ospke = if self.cr4 & cr4::PKE != 0 { OSPKE } else { 0 };
-                [2, LEAF_7_EBX, LEAF_7_ECX | ospke, LEAF_7_EDX]
+                let records = if self.features.lbr { ARCH_LBR } else { 0 };
+                [2, LEAF_7_EBX, LEAF_7_ECX | ospke, LEAF_7_EDX | records]
             }
             7 if subleaf == 1 => [LEAF_7_1_EAX, 0, 0, 0],
             7 if subleaf == 2 => [0, 0, 0, BHI_CTRL],
             0xb | 0x1f => self.topology(subleaf),
             0xd => self.extended_state(subleaf),
             0x15 => [2, 176, 25_000_000, 0],
-            0x16 => [2200, 2200, 100, 0],
+            0x16 => [2200, 100 * u32::from(self.features.core_ratio.max(BASE_RATIO)), 100, 0],
             0xa | 0x1c => self.with_doors(|doors, _| doors.cpuid(leaf, subleaf)).unwrap_or_default(),
             0x8000_0000 => [MAX_EXTENDED, 0, 0, 0],
             0x8000_0001 => self.extended_features(),
@@ -109,10 +126,21 @@ impl Cpu {
     fn identity(&self) -> [u32; 4] {
         let siblings = self.cpu_count.next_power_of_two().min(255);
         let ebx = self.apic_id << 24 | siblings << 16 | (64 / 8) << 8;
-        let monitor = if self.has_monitor() { MONITOR } else { 0 };
-        let ecx = LEAF_1_ECX | monitor | if self.cr4 & cr4::OSXSAVE != 0 { OSXSAVE } else { 0 };
-        let edx = LEAF_1_EDX & !if self.lapic.is_enabled() { 0 } else { APIC };
-        [SIGNATURE, ebx, ecx, edx | if self.cpu_count > 1 { HTT } else { 0 }]
+        let when = |holds: bool, bits: u32| if holds { bits } else { 0 };
+        let ecx = LEAF_1_ECX
+            | when(self.has_monitor(), MONITOR)
+            | when(self.cr4 & cr4::OSXSAVE != 0, OSXSAVE)
+            | when(self.features.pebs, DEBUG_STORE_ECX);
+        let edx = LEAF_1_EDX & !when(!self.lapic.is_enabled(), APIC)
+            | when(self.cpu_count > 1, HTT)
+            | when(self.features.pebs, DEBUG_STORE_EDX);
+        [SIGNATURE, ebx, ecx, edx]
+    }
+
+    /// Leaf 6, EAX bit 1: the core can be, and may be, faster than the TSC.
+    fn turbo(&self) -> u32 {
+        let there = self.features.core_ratio > BASE_RATIO && self.msr.misc_enable & TURBO_DISABLE == 0;
+        u32::from(there) << 1
     }
 
     /// Are MONITOR and MWAIT there? Firmware left them off.
@@ -163,7 +191,11 @@ impl Cpu {
         match subleaf {
             0 => [save::SUPPORTED as u32, save::standard_bytes(self.xcr0), save::standard_bytes(save::SUPPORTED), 0],
             // XSAVEOPT, XSAVEC, XGETBV with ECX = 1, XSAVES.
-            1 => [0xf, save::compacted_bytes(self.xcr0 | xss), 0, 0],
+            1 => {
+                let records = if xss & save::LBR != 0 { save::LBR_BYTES } else { 0 };
+                [0xf, save::compacted_bytes(self.xcr0 | xss) + records, self.supervisor_components() as u32, 0]
+            }
+            save::LBR_COMPONENT if self.features.lbr => [save::LBR_BYTES, 0, 1, 0],
             n => save::component(n).map_or([0; 4], |c| [c.bytes, c.offset, 0, 0]),
         }
     }
@@ -206,9 +238,9 @@ mod tests {
     fn what_this_machine_lacks_is_not_offered() {
         let mut c = cpu(0, 1);
         let [_, b, cx, d] = c.cpuid(7, 0);
-        assert_eq!(b & (1 << 16 | 1 << 4 | 1 << 11), 0, "AVX512F, HLE, RTM");
+        assert_eq!(b & (1 << 4 | 1 << 11 | 1 << 26 | 1 << 27), 0, "HLE, RTM, AVX512PF, AVX512ER");
         assert_eq!(cx & (1 << 4 | 1 << 7 | 1 << 24 | 1 << 29 | 1 << 31), 0, "OSPKE, CET, bus lock, ENQCMD, PKS");
-        assert_eq!(d & (1 << 19 | 1 << 24), 0, "architectural LBR, AMX");
+        assert_eq!(d & (1 << 19 | 1 << 23 | 1 << 24), 0, "architectural LBR, AVX512-FP16, AMX");
         assert_eq!(c.cpuid(1, 0)[2] & (1 << 2 | 1 << 3 | 1 << 5 | 1 << 31), 0, "DTES64, MONITOR, VMX, hypervisor");
     }
 
@@ -250,14 +282,19 @@ mod tests {
     #[test]
     fn extended_state_sizes_follow_xcr0() {
         let mut c = cpu(0, 1);
-        assert_eq!(c.cpuid(0xd, 0), [0x207, 576, 2696, 0]);
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 576, 2696, 0]);
         c.xcr0 = 7;
-        assert_eq!(c.cpuid(0xd, 0), [0x207, 832, 2696, 0]);
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 832, 2696, 0]);
         assert_eq!(c.cpuid(0xd, 1), [0xf, 832, 0, 0]);
         assert_eq!(c.cpuid(0xd, 2), [256, 576, 0, 0]);
         c.xcr0 = 0x207;
-        assert_eq!(c.cpuid(0xd, 0), [0x207, 2696, 2696, 0]);
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 2696, 2696, 0]);
         assert_eq!(c.cpuid(0xd, 1), [0xf, 840, 0, 0]);
         assert_eq!(c.cpuid(0xd, 9), [8, 2688, 0, 0]);
+        c.xcr0 = 0xe7;
+        assert_eq!(c.cpuid(0xd, 0), [0x2e7, 2688, 2696, 0]);
+        assert_eq!(c.cpuid(0xd, 1), [0xf, 2432, 0, 0]);
+        assert_eq!((5..8).map(|n| c.cpuid(0xd, n)[0]).collect::<Vec<_>>(), [64, 512, 1024]);
+        assert_eq!((5..8).map(|n| c.cpuid(0xd, n)[1]).collect::<Vec<_>>(), [1088, 1152, 1664]);
     }
 }

@@ -4,6 +4,7 @@
 //! in memory. The instructions are in `exec/platform/xsave.rs`. Source: SDM vol. 1, 10.5 (FXSAVE area), 13.4 (XSAVE
 //! area), 13.5 (components), 13.6 (XINUSE and initial configurations); offsets: spec/platform.md, "Identity".
 
+use crate::exec::evex;
 use crate::fault::Stop;
 use crate::state::{Cpu, Fpu};
 use softfp::F80;
@@ -16,9 +17,14 @@ pub(crate) const ZMM_HI256: u64 = 1 << 6;
 pub(crate) const HI16_ZMM: u64 = 1 << 7;
 pub(crate) const PKRU: u64 = 1 << 9;
 /// What XCR0 may hold.
-pub(crate) const SUPPORTED: u64 = X87 | SSE | AVX | PKRU;
-/// What IA32_XSS may hold.
-pub(crate) const SUPERVISOR: u64 = 0;
+pub(crate) const SUPPORTED: u64 = X87 | SSE | AVX | PKRU | if evex::OFFERED { AVX512 } else { 0 };
+/// The three components of AVX-512.
+const AVX512: u64 = OPMASK | ZMM_HI256 | HI16_ZMM;
+/// What IA32_XSS may hold where it is offered: last branch records, which the doors have.
+pub(crate) const SUPERVISOR: u64 = LBR;
+pub(crate) const LBR: u64 = 1 << LBR_COMPONENT;
+pub(crate) const LBR_COMPONENT: u32 = 15;
+pub(crate) const LBR_BYTES: u32 = 808;
 
 /// Bytes of the legacy region and of the header after it.
 pub(crate) const LEGACY_BYTES: u32 = 512;
@@ -80,11 +86,17 @@ pub(crate) fn compacted_bytes(of: u64) -> u32 {
 
 /// May XCR0 be `v`? x87 is always there; AVX needs SSE; the three AVX-512 components go together and need AVX.
 pub(crate) fn is_xcr0(v: u64) -> bool {
-    let (avx512, all) = (v & (OPMASK | ZMM_HI256 | HI16_ZMM), OPMASK | ZMM_HI256 | HI16_ZMM);
+    let avx512 = v & AVX512;
     v & !SUPPORTED == 0
         && v & X87 != 0
         && (v & AVX == 0 || v & SSE != 0)
-        && (avx512 == 0 || avx512 == all && v & AVX != 0)
+        && (avx512 == 0 || avx512 == AVX512 && v & AVX != 0)
+}
+
+/// Where last branch records stand in an area in compacted format for the components `of`: behind the lower ones, not
+/// aligned. Nothing stands behind them.
+pub(crate) fn lbr_offset(of: u64) -> u32 {
+    compacted_bytes(of & (LBR - 1))
 }
 
 /// A state image, or as much of one as is used.
@@ -121,6 +133,11 @@ impl Image {
 }
 
 impl Cpu {
+    /// What IA32_XSS may hold.
+    pub(crate) fn supervisor_components(&self) -> u64 {
+        if self.features.lbr { SUPERVISOR } else { 0 }
+    }
+
     /// The whole state as an image, header empty; `wide` pointers (REX.W) or 32-bit ones, whose selectors read zero
     /// on this core.
     pub(crate) fn image(&self, wide: bool) -> Image {
@@ -188,7 +205,8 @@ impl Cpu {
             return;
         };
         let f = &mut self.fpu;
-        (f.cw, f.sw, f.op) = (a.u16(0), a.u16(2), a.u16(6) & 0x7ff);
+        (f.sw, f.op) = (a.u16(2), a.u16(6) & 0x7ff);
+        f.set_control(a.u16(0));
         let cut = if wide { u64::MAX } else { 0xffff_ffff };
         (f.ip, f.dp, f.cs, f.ds) = (a.u64(8) & cut, a.u64(16) & cut, 0, 0);
         for n in 0..8 {

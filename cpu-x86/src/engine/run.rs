@@ -108,7 +108,7 @@ impl Cpu {
 
     /// The clock tick at which this processor's own timer comes due, or its wait ends, if there is one.
     pub fn next_event(&self) -> Option<u64> {
-        let wait = self.wait.map(|w| w.deadline);
+        let wait = self.wait.map(|w| w.deadline).filter(|d| *d != u64::MAX);
         self.lapic.next_timer().into_iter().chain(wait).min()
     }
 

@@ -151,6 +151,14 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// What reading an event gives, its count being up to date.
+    pub fn of(event: &Event) -> Reading {
+        match event.state {
+            State::Error => Reading::EndOfFile,
+            _ => Reading::Value { count: event.count, enabled: event.enabled, running: event.running },
+        }
+    }
+
     /// What perf prints: the count scaled up to the time enabled, rounded down; `None` for "not counted".
     pub fn scaled(self) -> Option<u64> {
         match self {

@@ -56,6 +56,14 @@ impl Front {
         self.page = NONE;
     }
 
+    /// A branch was taken: a line that was being decoded is in the buffer when it is come back to.
+    #[inline]
+    pub fn turn(&mut self) {
+        if self.decodes {
+            self.line = NONE;
+        }
+    }
+
     /// A line left the caches.
     pub fn flush_line(&mut self, line: u64) {
         self.buffer.remove(line);

@@ -173,6 +173,9 @@ impl Core {
         let Wake { ip: from, end: behind, .. } = self.wake;
         let taken = kind != BranchKind::Conditional || to != behind;
         let v = self.predictor.resolve(&Resolved { kind, from, to, behind, taken });
+        if taken {
+            self.front.turn();
+        }
         let ring = self.books.ring;
         let totals = self.books.now();
         totals[Signal::NearTaken] += u64::from(taken && kind != BranchKind::Other);

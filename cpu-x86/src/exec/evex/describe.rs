@@ -67,17 +67,6 @@ pub enum Place {
     Memory,
 }
 
-/// How much of a memory operand is read under a mask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
-    /// All of it, always.
-    All,
-    /// All of it, unless the mask picks nothing.
-    Any,
-    /// The elements that the mask picks.
-    Each,
-}
-
 /// An EVEX instruction with all that is needed to run it.
 #[derive(Clone, Copy)]
 pub struct Evex {
@@ -115,8 +104,8 @@ pub struct Evex {
     pub broadcast: bool,
     /// The memory operand must be aligned to its own size.
     pub aligned: bool,
-    /// How much of the memory operand is read.
-    pub reads: Reads,
+    /// Memory elements that the mask does not pick are not accessed, and cannot fault.
+    pub suppresses: bool,
     /// The immediate operand.
     pub imm: u8,
     /// The memory operand's address.
@@ -165,7 +154,7 @@ fn row(m: Mnemonic, f: Form) -> Option<(Row, Per)> {
     }
     let (kernel, per) = kernel(shared_name(m), f)?;
     let (source, element) = elements(m);
-    let formula = if counts(m, f) {
+    let formula = if integer::is_shift(m) && !f.imm {
         Formula::Count(kernel)
     } else if matches!(m, Mnemonic::Vshufpd | Mnemonic::Vpermilpd) && f.imm {
         Formula::Nibble(kernel)
@@ -173,12 +162,6 @@ fn row(m: Mnemonic, f: Form) -> Option<(Row, Per)> {
         Formula::Shared(kernel)
     };
     Some((Row { formula, source, element }, per))
-}
-
-/// Is `m` a shift by the count in an XMM register?
-fn counts(m: Mnemonic, f: Form) -> bool {
-    use Mnemonic::*;
-    !f.imm && matches!(m, Vpsllw | Vpslld | Vpsllq | Vpsrlw | Vpsrld | Vpsrlq | Vpsraw | Vpsrad | Vpsraq)
 }
 
 /// Bytes of the elements of source and result of a shared operation, where the memory operand does not tell both.
@@ -198,7 +181,7 @@ fn elements(m: Mnemonic) -> (u8, u8) {
         Vpmovsxwd | Vpmovzxwd => (2, 4),
         Vpmovsxwq | Vpmovzxwq => (2, 8),
         Vpmovsxdq | Vpmovzxdq => (4, 8),
-        Vpmaddwd => (4, 4),
+        Vpmaddwd | Vpdpbusd | Vpdpbusds | Vpdpwssd | Vpdpwssds => (4, 4),
         Vpmaddubsw => (2, 2),
         Vpacksswb | Vpackuswb => (1, 1),
         Vpackssdw | Vpackusdw => (2, 2),
@@ -291,7 +274,7 @@ pub fn describe(i: &Instruction) -> Option<Evex> {
         zeroing: i.zeroing_masking(),
         blends: matches!(m, Mnemonic::Vblendmps | Mnemonic::Vblendmpd) || integer::is_blend(m),
         rounding,
-        silent: rounding.is_some() || i.suppress_all_exceptions(),
+        silent: rounding.is_some() || i.suppress_all_exceptions() || real::is_approximation(m),
         source,
         element,
         count: count.min(64) as u8,
@@ -304,7 +287,7 @@ pub fn describe(i: &Instruction) -> Option<Evex> {
         memory_bytes: if memory { i.memory_size().size() as u8 } else { 0 },
         broadcast,
         aligned: memory && aligned(m),
-        reads: reads(m, whole),
+        suppresses: suppresses(m, whole, imm),
         imm: if imm { i.immediate8() } else { 0 },
         address: Address::of(i),
     })
@@ -327,18 +310,14 @@ fn aligned(m: Mnemonic) -> bool {
     matches!(m, Vmovaps | Vmovapd | Vmovdqa32 | Vmovdqa64 | Vmovntps | Vmovntpd | Vmovntdq | Vmovntdqa)
 }
 
-/// How much of its memory operand `m` reads.
-fn reads(m: Mnemonic, whole: bool) -> Reads {
-    match whole {
-        _ if unsuppressed(m) => Reads::All,
-        true if motion::is_broadcast(m) => Reads::Any,
-        true => Reads::All,
-        false => Reads::Each,
-    }
+/// Does the mask of `m` keep memory elements from being accessed? Not where result elements come from more than one of
+/// memory's. Source: SDM vol. 2A, 2.8: the exception types without "NF".
+fn suppresses(m: Mnemonic, whole: bool, imm: bool) -> bool {
+    let shifts = integer::is_shift(m) && !imm;
+    if whole { motion::is_broadcast(m) } else { !shifts && !unsuppressed(m) }
 }
 
-/// Is all of the memory operand of `m` read, whatever the mask? Source: SDM vol. 2A, 2.8, the exception types with
-/// "NF"; other operations whose result elements come from more than one of memory's are [`Formula::Whole`].
+/// Is all of the memory operand of `m` read, whatever the mask?
 #[rustfmt::skip] // By kind.
 fn unsuppressed(m: Mnemonic) -> bool {
     use Mnemonic::*;
@@ -346,6 +325,5 @@ fn unsuppressed(m: Mnemonic) -> bool {
         || matches!(m, Vunpcklps | Vunpcklpd | Vunpckhps | Vunpckhpd | Vshufps | Vshufpd | Vpermilps | Vpermilpd)
         || matches!(m, Vpacksswb | Vpackssdw | Vpackuswb | Vpackusdw | Vpshufb | Vpshufd | Vpshufhw | Vpshuflw | Vpalignr)
         || matches!(m, Vpmaddwd | Vpmaddubsw | Vdbpsadbw | Vpermq | Vpermpd | Vmovddup | Vmovsldup | Vmovshdup)
-        || matches!(m, Vpsllw | Vpslld | Vpsllq | Vpsrlw | Vpsrld | Vpsrlq | Vpsraw | Vpsrad | Vpsraq)
-        || matches!(m, Vgf2p8affineqb | Vgf2p8affineinvqb | Vpmultishiftqb | Vpshufbitqmb)
+        || matches!(m, Vgf2p8affineqb | Vgf2p8affineinvqb | Vpmultishiftqb)
 }

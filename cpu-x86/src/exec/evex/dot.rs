@@ -1,6 +1,6 @@
-//! Products that are added up: VNNI, IFMA, and bfloat16.
+//! Products that are added up: IFMA and bfloat16 (VNNI is as in the VEX group).
 //!
-//! Source: SDM vol. 2, VPDPBUSD, VPDPWSSD, VPMADD52LUQ, VPMADD52HUQ, VDPBF16PS, VCVTNEPS2BF16, VCVTNE2PS2BF16.
+//! Source: SDM vol. 2, VPMADD52LUQ, VPMADD52HUQ, VDPBF16PS, VCVTNEPS2BF16, VCVTNE2PS2BF16.
 
 use super::describe::{Formula, Row};
 use super::value::W;
@@ -16,12 +16,6 @@ const LOW_52: u64 = (1 << 52) - 1;
 pub fn row(m: Mnemonic) -> Option<Row> {
     use Mnemonic::*;
     Some(match m {
-        Vpdpbusd    => Row::of(Formula::Half(|c, a, b, _| sums(c, |k| bytes(a, b, k), i32::wrapping_add)), 4),
-        Vpdpbusds   => Row::of(Formula::Half(|c, a, b, _| sums(c, |k| bytes(a, b, k), i32::saturating_add)), 4),
-        Vpdpwssd    => Row::of(Formula::Half(|c, a, b, _| sums(c, |k| words(a, b, k) as i32, i32::wrapping_add)), 4),
-        Vpdpwssds   => Row::of(Formula::Half(|c, a, b, _| V::from_fn(|k| {
-            (i64::from(c.get::<i32>(k)) + words(a, b, k)).clamp(i32::MIN.into(), i32::MAX.into()) as i32
-        })), 4),
         Vpmadd52luq => Row::of(Formula::Half(|c, a, b, _| product_52(c, a, b, |p| p as u64 & LOW_52)), 8),
         Vpmadd52huq => Row::of(Formula::Half(|c, a, b, _| product_52(c, a, b, |p| (p >> 52) as u64)), 8),
         Vdpbf16ps   => Row::of(Formula::Half(|c, a, b, _| V::from_fn(|k| dot_bf16(c.get(k), a.get(k), b.get(k)))), 4),
@@ -32,20 +26,6 @@ pub fn row(m: Mnemonic) -> Option<Row> {
         }), 2),
         _ => return None,
     })
-}
-
-fn sums(c: &V, f: impl Fn(usize) -> i32, add: fn(i32, i32) -> i32) -> V {
-    V::from_fn(|k| add(c.get::<i32>(k), f(k)))
-}
-
-/// The sum of four products of unsigned bytes of `a` and signed ones of `b`, in doubleword `k`.
-fn bytes(a: &V, b: &V, k: usize) -> i32 {
-    (4 * k..4 * k + 4).map(|n| i32::from(a.get::<u8>(n)) * i32::from(b.get::<i8>(n))).sum()
-}
-
-/// The sum of two products of signed words, in doubleword `k`.
-fn words(a: &V, b: &V, k: usize) -> i64 {
-    (2 * k..2 * k + 2).map(|n| i64::from(a.get::<i16>(n)) * i64::from(b.get::<i16>(n))).sum()
 }
 
 /// `c` plus a part of the product of 52 bits of each.

@@ -123,6 +123,12 @@ pub fn row(m: Mnemonic, f: Form) -> Option<Row> {
     })
 }
 
+/// Is `m` a shift of all elements by one count?
+pub fn is_shift(m: Mnemonic) -> bool {
+    use Mnemonic::*;
+    matches!(m, Vpsllw | Vpslld | Vpsllq | Vpsrlw | Vpsrld | Vpsrlq | Vpsraw | Vpsrad | Vpsraq)
+}
+
 /// Does the mask pick between the two sources?
 pub fn is_blend(m: Mnemonic) -> bool {
     use Mnemonic::*;

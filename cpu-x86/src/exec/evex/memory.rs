@@ -60,14 +60,17 @@ fn gather(cpu: &mut Cpu, i: &Instruction, index_bytes: usize, bytes: usize) -> D
     let count = (index.size() / index_bytes).min(dst.size() / bytes);
     let (address, indices) = (Address::of(i), vector(cpu, index.number()));
     let (mut r, mut left) = (vector(cpu, dst.number()), picked(cpu, i, count));
+    let all = left;
     while left != 0 {
         let k = left.trailing_zeros() as usize;
         let at = address.behind(cpu, distance(i, &indices, k, index_bytes), bytes as u32, Access::Read);
         match at.and_then(|at| cpu.load(at, bytes as u32)) {
             Ok(v) => r.set_element(k, bytes, v),
             Err(stop) => {
-                set_vector(cpu, dst.number(), &r, BYTES);
-                cpu.k[mask.number() & 7] = left;
+                if left != all {
+                    set_vector(cpu, dst.number(), &r, dst.size());
+                }
+                cpu.k[mask.number() & 7] &= !ones(count) | left;
                 return Err(stop);
             }
         }
@@ -93,7 +96,7 @@ fn scatter(cpu: &mut Cpu, i: &Instruction, index_bytes: usize, bytes: usize) -> 
         let k = left.trailing_zeros() as usize;
         let at = address.behind(cpu, distance(i, &indices, k, index_bytes), bytes as u32, Access::Write);
         if let Err(stop) = at.and_then(|at| cpu.store(at, bytes as u32, values.element(k, bytes))) {
-            cpu.k[mask.number() & 7] = left;
+            cpu.k[mask.number() & 7] &= !ones(count) | left;
             return Err(stop);
         }
         left &= left - 1;

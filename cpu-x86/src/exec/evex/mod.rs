@@ -6,6 +6,7 @@
 //! mnemonic. [`Evex::run`] is what all of them share. Opmask instructions, gathers, scatters, compressions and
 //! expansions are functions of their own. Source: SDM vol. 1, ch. 15; vol. 2A, 2.7.
 
+mod approximate;
 mod convert;
 mod describe;
 mod dot;
@@ -19,46 +20,32 @@ mod real;
 mod run;
 mod value;
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod native_tests;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;
 
-pub use describe::describe;
+pub use describe::{Evex, describe};
 
 use super::Meaning;
 use crate::fault::{Done, Stop};
 use crate::state::Cpu;
 use iced_x86::{EncodingKind, Instruction};
 
+/// Does CPUID offer AVX-512, and may XCR0 enable it? What of it is not offered even then: FP16.
+pub const OFFERED: bool = true;
+
 const CR0_TS: u64 = 1 << 3;
 const CR4_OSXSAVE: u64 = 1 << 18;
 /// XCR0: SSE, AVX, opmask and both ZMM states enabled.
 const XCR0_AVX512: u64 = 0xe6;
 
-/// The meaning of `i`, if it belongs to this group. What is EVEX-encoded and has none is #UD where AVX-512 is not
-/// enabled, and named as missing where it is.
+/// The meaning of `i`, if it has a function of its own here: all others are described.
 pub fn lookup(i: &Instruction) -> Option<Meaning> {
     if opmask::is_opmask(i.mnemonic()) {
         return Meaning::plain(opmask::run);
     }
-    if i.encoding() != EncodingKind::EVEX {
-        return None;
-    }
-    if is_known(i) { Meaning::plain(described) } else { memory::lookup(i).or(Meaning::plain(missing)) }
-}
-
-/// Has `i` a description here?
-fn is_known(i: &Instruction) -> bool {
-    describe(i).is_some()
-}
-
-/// Executes an instruction that [`describe`] knows.
-fn described(cpu: &mut Cpu, i: &Instruction) -> Done {
-    describe(i).map_or(Err(Stop::Unimplemented), |e| e.run(cpu))
-}
-
-fn missing(cpu: &mut Cpu, _: &Instruction) -> Done {
-    check(cpu)?;
-    Err(Stop::Unimplemented)
+    if i.encoding() == EncodingKind::EVEX { memory::lookup(i) } else { None }
 }
 
 /// May an AVX-512 instruction run?

@@ -2,6 +2,7 @@
 //!
 //! Source: SDM vol. 2, the instruction of that name.
 
+use super::approximate::{DOUBLE, SINGLE, rcp14, rsqrt14};
 use super::describe::{Formula, Row};
 use iced_x86::Mnemonic;
 use softfp::{f32, f64};
@@ -44,9 +45,19 @@ pub fn row(m: Mnemonic) -> Option<Row> {
         Vrangepd | Vrangesd       => double!(|_, a, b, imm, env| f64::range(a, b, imm, env)),
         Vfixupimmps | Vfixupimmss => single!(|c, a, b, imm, env| f32::fixupimm(c, a, b, imm, env)),
         Vfixupimmpd | Vfixupimmsd => double!(|c, a, b, imm, env| f64::fixupimm(c, a, b as u32, imm, env)),
+        Vrcp14ps | Vrcp14ss       => single!(|_, _, b, _, env| rcp14(SINGLE, b.into(), env.daz, env.ftz) as u32),
+        Vrcp14pd | Vrcp14sd       => double!(|_, _, b, _, env| rcp14(DOUBLE, b, env.daz, env.ftz)),
+        Vrsqrt14ps | Vrsqrt14ss   => single!(|_, _, b, _, env| rsqrt14(SINGLE, b.into(), env.daz) as u32),
+        Vrsqrt14pd | Vrsqrt14sd   => double!(|_, _, b, _, env| rsqrt14(DOUBLE, b, env.daz)),
         // All ones, whose most significant bit goes to the opmask register.
         Vfpclassps | Vfpclassss   => single!(|_, _, b, imm, env| u32::from(f32::is_class(b, imm, env.daz)).wrapping_neg()),
         Vfpclasspd | Vfpclasssd   => double!(|_, _, b, imm, env| u64::from(f64::is_class(b, imm, env.daz)).wrapping_neg()),
         _ => return None,
     })
+}
+
+/// Is `m` an approximation, which raises nothing?
+pub fn is_approximation(m: Mnemonic) -> bool {
+    use Mnemonic::*;
+    matches!(m, Vrcp14ps | Vrcp14ss | Vrcp14pd | Vrcp14sd | Vrsqrt14ps | Vrsqrt14ss | Vrsqrt14pd | Vrsqrt14sd)
 }

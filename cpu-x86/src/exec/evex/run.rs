@@ -2,7 +2,7 @@
 //!
 //! Source: SDM vol. 1, 15.6 (masks, broadcast), 15.7 (memory fault suppression); vol. 2A, 2.7.5 to 2.7.11.
 
-use super::describe::{Evex, Formula, Place, Reads};
+use super::describe::{Evex, Formula, Place};
 use super::value::{BYTES, W};
 use super::{check, ones, set_vector};
 use crate::exec::simd::{Kernel, V, env_of, raise, settle};
@@ -170,37 +170,46 @@ impl Evex {
         Ok(())
     }
 
+    /// Which of its elements the memory operand has, and which of them are picked: it may have fewer than the result,
+    /// which then takes them over and over.
+    fn needed(&self, picked: u64) -> (usize, u64) {
+        let (count, held) = (usize::from(self.count), usize::from(self.memory_bytes / self.source).max(1));
+        let needed = (0..count).step_by(held).fold(0, |all, from| all | picked >> from);
+        (held.min(count), needed & ones(held.min(count)))
+    }
+
     /// Reads the memory operand.
     fn load(&self, cpu: &mut Cpu, picked: u64) -> Result<W, Stop> {
-        if self.reads != Reads::All && picked == 0 && !self.aligned {
+        self.check_alignment(cpu, Access::Read)?;
+        let (mut bytes, n) = ([0; BYTES], usize::from(self.memory_bytes).clamp(1, BYTES));
+        let (held, needed) = if self.suppresses { self.needed(picked) } else { (1, 1) };
+        if needed == 0 {
             return Ok(W::ZERO);
         }
-        let (mut bytes, n) = ([0; BYTES], usize::from(self.memory_bytes).clamp(1, BYTES));
-        let each = self.reads == Reads::Each && !self.broadcast && !self.is_full(picked);
-        self.check_alignment(cpu, Access::Read)?;
-        let whole = if each && cpu.watching_data() {
+        let partly = needed != ones(held);
+        let whole = if partly && cpu.watching_data() {
             Err(Stop::gp(0))
         } else {
             let at = self.address.linear(cpu, n as u32, Access::Read);
             at.and_then(|at| cpu.load_bytes(at, &mut bytes[..n]))
         };
         match whole {
-            Err(_) if each => self.load_each(cpu, picked, &mut bytes)?,
+            Err(_) if partly => self.load_each(cpu, needed, &mut bytes)?,
             done => done?,
         }
         if self.broadcast {
-            for to in (n..BYTES).step_by(n) {
+            for to in (n..(usize::from(self.count) * usize::from(self.source)).min(BYTES)).step_by(n) {
                 bytes.copy_within(..n, to);
             }
         }
         Ok(W::of(&bytes))
     }
 
-    /// Reads the elements that are picked; those that are not cannot fault.
-    fn load_each(&self, cpu: &mut Cpu, picked: u64, bytes: &mut [u8; BYTES]) -> Done {
+    /// Reads the elements that are needed; those that are not cannot fault.
+    fn load_each(&self, cpu: &mut Cpu, needed: u64, bytes: &mut [u8; BYTES]) -> Done {
         let size = usize::from(self.source);
         bytes.fill(0);
-        for k in (0..usize::from(self.count)).filter(|k| picked >> k & 1 != 0) {
+        for k in (0..usize::from(self.count)).filter(|k| needed >> k & 1 != 0) {
             let at = self.address.behind(cpu, (k * size) as u64, size as u32, Access::Read)?;
             cpu.load_bytes(at, &mut bytes[k * size..(k + 1) * size])?;
         }
@@ -214,6 +223,10 @@ impl Evex {
         if self.mask == 0 || self.is_full(picked) {
             let at = self.address.linear(cpu, n as u32, Access::Write)?;
             return cpu.store_bytes(at, &bytes[..n]);
+        }
+        if !self.suppresses {
+            let at = self.address.linear(cpu, n as u32, Access::Write)?;
+            cpu.probe(at, n as u32, Access::Write)?;
         }
         let size = usize::from(self.element);
         let mut places = [0; BYTES];

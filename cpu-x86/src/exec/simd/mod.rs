@@ -47,43 +47,47 @@ pub(in crate::exec) use run::{env_of, raise, settle};
 pub(in crate::exec) use value::{Bits, Lane, each, each1};
 
 use super::Meaning;
+use super::evex::{self, Evex};
 use crate::fault::{Done, Stop};
 use crate::state::Cpu;
 use iced_x86::{EncodingKind, Instruction, Mnemonic};
 
 /// The meaning of `i`, if it belongs to this group.
 ///
-/// This group also answers for the vector extensions that the processor does not have (AVX-512, XOP, 3DNow!, SSE4A
-/// and so on): they raise #UD.
+/// This group also answers for AVX-512, whose meanings are in [`evex`], and for the vector extensions that the processor
+/// does not have (FP16, XOP, 3DNow!, SSE4A and so on): they raise #UD.
 pub fn lookup(i: &Instruction) -> Option<Meaning> {
-    if describe(i).is_some() {
+    if Vector::of(i).is_some() {
         return Meaning::plain(described);
     }
     control::lookup(i)
         .or_else(|| masked::lookup(i))
         .or_else(|| string::lookup(i))
-        .or_else(|| super::evex::lookup(i))
+        .or_else(|| evex::lookup(i))
         .or_else(|| absent(i))
 }
 
-/// Executes an instruction that [`describe`] knows.
+/// Executes an instruction that is described.
 fn described(cpu: &mut Cpu, i: &Instruction) -> Done {
     Vector::of(i).map_or(Err(Stop::Unimplemented), |v| v.run(cpu))
 }
 
 /// A vector instruction with all that is needed to run it: for an engine to keep instead of the `Instruction`.
 #[derive(Clone, Copy)]
-pub struct Vector {
-    /// What it does.
-    pub simd: Simd,
-    /// Where its memory operand is, if it has one.
-    pub address: Address,
+pub enum Vector {
+    /// In a legacy or VEX encoding: what it does, and where its memory operand is, if it has one.
+    Simd(Simd, Address),
+    /// In an EVEX encoding.
+    Evex(Evex),
 }
 
 impl Vector {
     /// The vector instruction `i`; `None` for what is not described (see [`describe`]).
     pub fn of(i: &Instruction) -> Option<Vector> {
-        describe(i).map(|simd| Vector { simd, address: Address::of(i) })
+        if i.encoding() == EncodingKind::EVEX {
+            return evex::describe(i).map(Vector::Evex);
+        }
+        describe(i).map(|simd| Vector::Simd(simd, Address::of(i)))
     }
 
     /// Executes it; `cpu.rip` must be its offset.
@@ -92,12 +96,28 @@ impl Vector {
     /// What the instruction raises.
     #[inline]
     pub fn run(&self, cpu: &mut Cpu) -> Done {
-        self.simd.check(cpu)?;
-        let at = match self.simd.access() {
-            Some(access) => self.address.linear(cpu, u32::from(self.simd.memory_bytes), access)?,
+        let (simd, address) = match self {
+            Vector::Simd(simd, address) => (simd, address),
+            Vector::Evex(e) => return e.run(cpu),
+        };
+        simd.check(cpu)?;
+        let at = match simd.access() {
+            Some(access) => {
+                let linear = address.linear(cpu, u32::from(simd.memory_bytes), access);
+                linear.map_err(|stop| if simd.is_misaligned(cpu, address) { Stop::gp(0) } else { stop })?
+            }
             None => 0,
         };
-        self.simd.run(cpu, at)
+        simd.run(cpu, at)
+    }
+}
+
+impl Simd {
+    /// Outside 64-bit mode #GP for a misaligned operand goes before #SS for one beyond the limit of the stack segment
+    /// (hardware; Bochs does the same).
+    #[cold]
+    fn is_misaligned(&self, cpu: &Cpu, address: &Address) -> bool {
+        self.aligned && !cpu.is_64bit() && address.unchecked(cpu) & (u64::from(self.memory_bytes) - 1) != 0
     }
 }
 

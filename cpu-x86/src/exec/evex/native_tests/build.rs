@@ -2,9 +2,7 @@
 
 use super::OPERAND;
 use super::values::Random;
-use iced_x86::{
-    Code, CpuidFeature, EncodingKind, Instruction, Mnemonic, OpCodeOperandKind, OpKind, Register, RoundingControl,
-};
+use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, OpCodeOperandKind, OpKind, Register, RoundingControl};
 
 /// Has the host feature `f` of AVX-512?
 fn has(f: CpuidFeature) -> bool {
@@ -29,17 +27,11 @@ fn has(f: CpuidFeature) -> bool {
     }
 }
 
-/// Codes that are not compared: the approximations, of which each maker has its own.
-fn excused(m: Mnemonic) -> bool {
-    use Mnemonic::*;
-    matches!(m, Vrcp14ps | Vrcp14pd | Vrcp14ss | Vrcp14sd | Vrsqrt14ps | Vrsqrt14pd | Vrsqrt14ss | Vrsqrt14sd)
-}
-
 /// Is `code` one to be compared here?
 pub fn wanted(code: Code) -> bool {
     let avx512 = |f: &CpuidFeature| format!("{f:?}").starts_with("AVX512");
     let ours = code.encoding() == EncodingKind::EVEX || code.cpuid_features().iter().any(avx512);
-    ours && code.op_code().mode64() && code.cpuid_features().iter().all(|&f| has(f)) && !excused(code.mnemonic())
+    ours && code.op_code().mode64() && code.cpuid_features().iter().all(|&f| has(f))
 }
 
 /// May `code` raise floating-point exceptions?
@@ -49,6 +41,11 @@ pub fn raises(code: Code) -> bool {
     o.can_suppress_all_exceptions()
         || o.can_use_rounding_control()
         || ["ps", "pd", "ss", "sd"].iter().any(|end| name.ends_with(end)) && !name.starts_with("Vmov")
+}
+
+/// Has `i` a memory operand?
+pub fn memory(i: &Instruction) -> bool {
+    (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory)
 }
 
 /// Bytes of an element of the index register.
