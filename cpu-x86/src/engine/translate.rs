@@ -444,7 +444,8 @@ impl<Eye: Watch> Translator<Eye> {
         }
         let segment = seg_of(i.memory_segment());
         let based = matches!(segment, Seg::Fs | Seg::Gs);
-        if based && !long {
+        // A code segment cannot be written, and a reading form is not worth the difference.
+        if !long && (based || segment == Seg::Cs) {
             return None;
         }
         m.form = if m.index == cell::ZERO as u8 { 0 } else { 1 + m.scale as usize };
