@@ -205,7 +205,8 @@ impl Cpu {
             return;
         };
         let f = &mut self.fpu;
-        (f.cw, f.sw, f.op) = (a.u16(0), a.u16(2), a.u16(6) & 0x7ff);
+        (f.sw, f.op) = (a.u16(2), a.u16(6) & 0x7ff);
+        f.set_control(a.u16(0));
         let cut = if wide { u64::MAX } else { 0xffff_ffff };
         (f.ip, f.dp, f.cs, f.ds) = (a.u64(8) & cut, a.u64(16) & cut, 0, 0);
         for n in 0..8 {

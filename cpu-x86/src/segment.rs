@@ -328,7 +328,10 @@ impl Cpu {
         for s in [Seg::Es, Seg::Ds, Seg::Fs, Seg::Gs] {
             let seg = *self.segment(s);
             let conforming = seg.kind() & 12 == 12;
-            if seg.attr & Segment::UNUSABLE == 0 && seg.dpl() < self.cpl && !conforming {
+            if is_null(seg.selector) {
+                // A null selector loses its RPL.
+                self.seg[s as usize].selector = 0;
+            } else if seg.attr & Segment::UNUSABLE == 0 && seg.dpl() < self.cpl && !conforming {
                 self.set_segment(s, Segment { base: seg.base, ..null_segment(0, 0) });
             }
         }

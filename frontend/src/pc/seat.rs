@@ -51,6 +51,15 @@ impl Doors for Seat<'_> {
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
         self.pmu.cpuid(leaf, subleaf)
     }
+    fn component_in_use(&mut self, n: u32) -> bool {
+        self.pmu.component_in_use(n)
+    }
+    fn component_save(&mut self, n: u32, to: &mut [u8]) {
+        self.pmu.component_save(n, to);
+    }
+    fn component_restore(&mut self, n: u32, from: Option<&[u8]>, _now: &Counts) -> Result<(), Refused> {
+        self.pmu.component_restore(n, from)
+    }
     fn send_ipi(&mut self, icr: u64) {
         self.board.mail.messages.extend(Message::from_icr(icr).map(|m| (self.apic_id, m)));
     }

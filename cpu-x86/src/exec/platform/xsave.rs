@@ -154,8 +154,9 @@ fn save_standard(c: &mut Cpu, i: &Instruction, skip_initial: bool) -> Done {
     let rfbm = c.requested(false);
     let bytes = standard_bytes(rfbm);
     let at = c.area(i, bytes, 64, Access::Write)?;
-    let old = c.load(at.wrapping_add(XSTATE_BV as u64), 8)?;
+    // The header is written too: a page that is not there faults as one to be written.
     c.probe_area(at, rfbm, None)?;
+    let old = c.load(at.wrapping_add(XSTATE_BV as u64), 8)?;
     let in_use = c.in_use();
     let which = if skip_initial { rfbm & in_use } else { rfbm };
     c.store_components(at, is_wide(i), which, None, rfbm & (SSE | AVX) != 0)?;
