@@ -143,7 +143,10 @@ fn compressing_to_memory_touches_no_more_than_what_is_picked() {
     assert_eq!(run(&mut cpu, &decoded(&[0x62, 0xf2, 0x7d, 0x49, 0x8b, 0x03])), Ok(()));
     let mut b = [0; 16];
     assert!(cpu.ram.read(Gpa(GUEST), &mut b));
-    assert_eq!(b.as_chunks::<4>().0.iter().map(|d| u32::from_le_bytes(*d)).collect::<Vec<_>>(), [0x101, 0x104, 0x10f, 0xeeee_eeee]);
+    assert_eq!(
+        b.as_chunks::<4>().0.iter().map(|d| u32::from_le_bytes(*d)).collect::<Vec<_>>(),
+        [0x101, 0x104, 0x10f, 0xeeee_eeee]
+    );
 }
 
 #[test]
