@@ -36,6 +36,8 @@ pub struct Perf {
     guest_loaded: bool,
     /// The PMU's counters that perf may use.
     available: Counters,
+    /// The clock in which time is told: core cycles of a second.
+    pub cycles_per_second: u64,
     /// More samples than this in a tick stop an event until the next.
     pub max_samples_per_tick: u32,
 }
@@ -51,6 +53,7 @@ impl Perf {
             on: Vec::new(),
             guest_loaded: false,
             available: pmu.shape().assignable(),
+            cycles_per_second: 2_200_000_000,
             max_samples_per_tick: MAX_SAMPLES_PER_TICK,
         }
     }

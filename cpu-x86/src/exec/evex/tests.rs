@@ -144,7 +144,7 @@ fn compressing_to_memory_touches_no_more_than_what_is_picked() {
     let mut b = [0; 16];
     assert!(cpu.ram.read(Gpa(GUEST), &mut b));
     assert_eq!(
-        b.as_chunks::<4>().0.iter().map(|c| u32::from_le_bytes(*c)).collect::<Vec<_>>(),
+        b.as_chunks::<4>().0.iter().map(|d| u32::from_le_bytes(*d)).collect::<Vec<_>>(),
         [0x101, 0x104, 0x10f, 0xeeee_eeee]
     );
 }
