@@ -239,11 +239,7 @@ impl Evex {
             return Ok(W::ZERO);
         }
         let partly = needed != ones(held);
-        let whole = if partly && cpu.watching_data() {
-            Err(Stop::gp(0))
-        } else {
-            self.read_memory(cpu, &mut bytes)
-        };
+        let whole = if partly && cpu.watching_data() { Err(Stop::gp(0)) } else { self.read_memory(cpu, &mut bytes) };
         match whole {
             Err(_) if partly => self.load_each(cpu, needed, &mut bytes)?,
             done => done?,
