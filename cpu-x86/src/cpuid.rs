@@ -5,13 +5,17 @@
 //! and MWAIT only once IA32_MISC_ENABLE turns them on, for firmware left them off. Source: SDM vol. 2A, CPUID; the
 //! numbers of the real part from spec/pmu.md 1.2 and Bochs' `cpudb/intel/sapphire_rapids.cc`.
 
+mod features;
+
 use crate::door::MARK_LEAF;
 use crate::exec::evex;
 use crate::exec::platform::wait::ENABLE_MONITOR;
+use crate::msr::{BASE_RATIO, TURBO_DISABLE};
 use crate::paging::MAXPHYADDR;
 use crate::save;
 use crate::state::{Cpu, cr4};
 use crate::wait::LINE_BYTES;
+pub use features::Features;
 
 /// Family 6, model 8Fh, stepping 8.
 const SIGNATURE: u32 = 0x000806f8;
@@ -39,6 +43,10 @@ const fn avx512<const N: usize>(positions: [u32; N]) -> u32 {
 /// SSE3 PCLMULQDQ SSSE3 FMA CX16 PDCM PCID SSE4.1 SSE4.2 x2APIC MOVBE POPCNT TSC-deadline AES XSAVE AVX F16C RDRAND.
 const LEAF_1_ECX: u32 = bits([0, 1, 9, 12, 13, 15, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30]);
 const OSXSAVE: u32 = 1 << 27;
+/// DTES64 and DS_CPL in ECX, DS in EDX.
+const DEBUG_STORE_ECX: u32 = bits([2, 4]);
+const DEBUG_STORE_EDX: u32 = 1 << 21;
+const ARCH_LBR: u32 = 1 << 19;
 /// FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 SS.
 const LEAF_1_EDX: u32 = bits([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26, 27]);
 const APIC: u32 = 1 << 9;
@@ -91,18 +99,19 @@ impl Cpu {
             1 => self.identity(),
             2 => [0x00fe_ff01, 0xf0, 0, 0],
             4 => self.cache(subleaf),
-            6 => [1 << 2, 2, 1, 0],
             5 => self.monitor_line(),
+            6 => [1 << 2 | self.turbo(), 2, 1, 0],
             7 if subleaf == 0 => {
                 let ospke = if self.cr4 & cr4::PKE != 0 { OSPKE } else { 0 };
-                [2, LEAF_7_EBX, LEAF_7_ECX | ospke, LEAF_7_EDX]
+                let records = if self.features.lbr { ARCH_LBR } else { 0 };
+                [2, LEAF_7_EBX, LEAF_7_ECX | ospke, LEAF_7_EDX | records]
             }
             7 if subleaf == 1 => [LEAF_7_1_EAX, 0, 0, 0],
             7 if subleaf == 2 => [0, 0, 0, BHI_CTRL],
             0xb | 0x1f => self.topology(subleaf),
             0xd => self.extended_state(subleaf),
             0x15 => [2, 176, 25_000_000, 0],
-            0x16 => [2200, 2200, 100, 0],
+            0x16 => [2200, 100 * u32::from(self.features.core_ratio.max(BASE_RATIO)), 100, 0],
             0xa | 0x1c => self.with_doors(|doors, _| doors.cpuid(leaf, subleaf)).unwrap_or_default(),
             0x8000_0000 => [MAX_EXTENDED, 0, 0, 0],
             0x8000_0001 => self.extended_features(),
@@ -117,10 +126,21 @@ impl Cpu {
     fn identity(&self) -> [u32; 4] {
         let siblings = self.cpu_count.next_power_of_two().min(255);
         let ebx = self.apic_id << 24 | siblings << 16 | (64 / 8) << 8;
-        let monitor = if self.has_monitor() { MONITOR } else { 0 };
-        let ecx = LEAF_1_ECX | monitor | if self.cr4 & cr4::OSXSAVE != 0 { OSXSAVE } else { 0 };
-        let edx = LEAF_1_EDX & !if self.lapic.is_enabled() { 0 } else { APIC };
-        [SIGNATURE, ebx, ecx, edx | if self.cpu_count > 1 { HTT } else { 0 }]
+        let when = |holds: bool, bits: u32| if holds { bits } else { 0 };
+        let ecx = LEAF_1_ECX
+            | when(self.has_monitor(), MONITOR)
+            | when(self.cr4 & cr4::OSXSAVE != 0, OSXSAVE)
+            | when(self.features.pebs, DEBUG_STORE_ECX);
+        let edx = LEAF_1_EDX & !when(!self.lapic.is_enabled(), APIC)
+            | when(self.cpu_count > 1, HTT)
+            | when(self.features.pebs, DEBUG_STORE_EDX);
+        [SIGNATURE, ebx, ecx, edx]
+    }
+
+    /// Leaf 6, EAX bit 1: the core can be, and may be, faster than the TSC.
+    fn turbo(&self) -> u32 {
+        let there = self.features.core_ratio > BASE_RATIO && self.msr.misc_enable & TURBO_DISABLE == 0;
+        u32::from(there) << 1
     }
 
     /// Are MONITOR and MWAIT there? Firmware left them off.
@@ -171,7 +191,11 @@ impl Cpu {
         match subleaf {
             0 => [save::SUPPORTED as u32, save::standard_bytes(self.xcr0), save::standard_bytes(save::SUPPORTED), 0],
             // XSAVEOPT, XSAVEC, XGETBV with ECX = 1, XSAVES.
-            1 => [0xf, save::compacted_bytes(self.xcr0 | xss), 0, 0],
+            1 => {
+                let records = if xss & save::LBR != 0 { save::LBR_BYTES } else { 0 };
+                [0xf, save::compacted_bytes(self.xcr0 | xss) + records, self.supervisor_components() as u32, 0]
+            }
+            save::LBR_COMPONENT if self.features.lbr => [save::LBR_BYTES, 0, 1, 0],
             n => save::component(n).map_or([0; 4], |c| [c.bytes, c.offset, 0, 0]),
         }
     }

@@ -85,6 +85,25 @@ pub trait Doors {
     fn rdpmc(&mut self, ecx: u32, now: &Counts) -> Result<u64, Refused>;
     /// CPUID leaves that the PMU defines (0Ah, 1Ch, 23h…): `None` leaves them zero.
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]>;
+    /// Is supervisor state component `n` of the XSAVE family, whose registers are behind the doors, out of its initial
+    /// configuration?
+    fn component_in_use(&mut self, n: u32) -> bool {
+        let _ = n;
+        false
+    }
+    /// XSAVES: writes component `n` to `to`, which has its size. Only asked when it is in use.
+    fn component_save(&mut self, n: u32, to: &mut [u8]) {
+        let _ = n;
+        to.fill(0);
+    }
+    /// XRSTORS: loads component `n` from `from`, or its initial configuration.
+    ///
+    /// # Errors
+    /// The image is not legal, or the component is unknown; then nothing has changed.
+    fn component_restore(&mut self, n: u32, from: Option<&[u8]>, now: &Counts) -> Result<(), Refused> {
+        let _ = (n, now);
+        if from.is_none() { Ok(()) } else { Err(Refused) }
+    }
     /// The local APIC sends an inter-processor interrupt: the board delivers it (also to this processor) after the
     /// instruction. `icr` is the 64-bit interrupt command register in x2APIC layout.
     fn send_ipi(&mut self, icr: u64);

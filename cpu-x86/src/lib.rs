@@ -30,11 +30,13 @@ mod state;
 mod task;
 mod wait;
 
+pub use cpuid::Features;
 pub use door::{Counts, Doors, Facts, MARK_LEAF, NoDoors, Refused, Registers, Ring, Sampled};
 pub use engine::{Exit, Missing, Notes};
 pub use exec::Invalidate;
 pub use fault::{Done, Exception, Stop, vector};
 pub use memory::Access;
 pub use monitor::Monitor;
+pub use msr::{Feedback, Pace};
 pub use reset::Long64;
 pub use state::{Activity, Cpu, Fpu, Msrs, Seg, Segment, Table, VecReg};

@@ -98,7 +98,7 @@ impl Cpu {
     /// # Errors
     /// #AC(0).
     pub(crate) fn check_alignment(&self, at: u64, bytes: u32) -> Done {
-        if at & u64::from(bytes - 1) != 0 && self.alignment_checked() { Err(Stop::AC) } else { Ok(()) }
+        if at & u64::from(bytes.saturating_sub(1)) != 0 && self.alignment_checked() { Err(Stop::AC) } else { Ok(()) }
     }
 
     /// Loads any number of bytes (vectors, state images).

@@ -4,11 +4,15 @@
 //! doors (the PMU's registers); what they do not know either raises #GP(0) and is logged by name.
 //! Source: SDM vol. 4, ch. 2; vol. 3A, 11.12 (x2APIC), 12.11 (MTRR), 16.3 (machine check), 18.17 (TSC).
 
+mod feedback;
+
+use crate::cpuid::Features;
 use crate::door::Refused;
 use crate::fault::Stop;
 use crate::monitor::Happening;
 use crate::paging::{MAXPHYADDR, storable};
 use crate::state::{Cpu, Msrs, Seg};
+pub use feedback::{Feedback, Pace};
 
 type Read = fn(&mut Cpu, u32) -> Result<u64, Refused>;
 type Write = fn(&mut Cpu, u32, u64) -> Result<(), Refused>;
@@ -56,7 +60,9 @@ macro_rules! constant {
     };
 }
 
-const RATIO: u64 = 22;
+/// The TSC's frequency in multiples of 100 MHz; CPUID leaf 15h says the same.
+pub(crate) const BASE_RATIO: u8 = 22;
+const RATIO: u64 = BASE_RATIO as u64;
 /// RDCL_NO IBRS_ALL MDS_NO PSCHANGE_MC_NO TAA_NO SBDR_SSDP_NO FBSDP_NO PSDP_NO BHI_NO PBRSB_NO GDS_NO RFDS_NO ITS_NO:
 /// an interpreter does not speculate. Source: spec/platform.md; bit numbers from Linux' `msr-index.h`.
 const ARCH_CAPABILITIES: u64 = 1 | 1 << 1 | 1 << 5 | 1 << 6 | 1 << 8 | 7 << 13 | 1 << 20 | 1 << 24 | 3 << 26 | 1 << 62;
@@ -66,7 +72,12 @@ const MTRR_CAP: u64 = 10 | 1 << 8 | 1 << 10;
 const MCG_CAP: u64 = 4 | 1 << 8 | 1 << 10;
 /// Performance monitoring available; BTS and PEBS unavailable: all read-only.
 const MISC_ENABLE_FIXED: u64 = 0x1880;
+const PEBS_UNAVAILABLE: u64 = 1 << 12;
+/// Turbo is disabled. Differs: the bit is kept and shown in leaf 6, the frequency stays.
+pub(crate) const TURBO_DISABLE: u64 = 1 << 38;
 const MISC_ENABLE_LEGAL: u64 = 0x44_00c5_0809 | MISC_ENABLE_FIXED;
+/// No package C-states; locked, so not writable.
+const PKG_CST_CONFIG: u64 = 1 << 15;
 /// LBR BTF TR BTS BTINT BTS_OFF_OS BTS_OFF_USR FREEZE_LBRS_ON_PMI FREEZE_PERFMON_ON_PMI FREEZE_WHILE_SMM.
 const DEBUGCTL_LEGAL: u64 = 0x5fc3;
 const DEBUGCTL: u32 = 0x1d9;
@@ -91,8 +102,9 @@ const TABLE: &[Row] = &[
     constant!(0xce, "MSR_PLATFORM_INFO", RATIO << 8 | RATIO << 40),
     // C0.2 disabled, and the most ticks of a wait.
     plain!(0xe1, "IA32_UMWAIT_CONTROL", umwait_control, 0xffff_fffd),
-    row(0xe7, 0xe7, "IA32_MPERF", |c, _| Ok(c.counts().cycles.wrapping_add(c.msr.mperf_offset)), |c, _, v| { c.msr.mperf_offset = v.wrapping_sub(c.counts().cycles); Ok(()) }),
-    row(0xe8, 0xe8, "IA32_APERF", |c, _| Ok(c.counts().cycles.wrapping_add(c.msr.aperf_offset)), |c, _, v| { c.msr.aperf_offset = v.wrapping_sub(c.counts().cycles); Ok(()) }),
+    constant!(0xe2, "MSR_PKG_CST_CONFIG_CONTROL", PKG_CST_CONFIG),
+    row(0xe7, 0xe7, "IA32_MPERF", |c, _| Ok(c.feedback().mperf), |c, _, v| { c.msr.feedback = Feedback { mperf: v, ..c.feedback() }; Ok(()) }),
+    row(0xe8, 0xe8, "IA32_APERF", |c, _| Ok(c.feedback().aperf), |c, _, v| { c.msr.feedback = Feedback { aperf: v, ..c.feedback() }; Ok(()) }),
     constant!(0xfe, "IA32_MTRRCAP", MTRR_CAP),
     constant!(0x10a, "IA32_ARCH_CAPABILITIES", ARCH_CAPABILITIES),
     row(0x10b, 0x10b, "IA32_FLUSH_CMD", |_, _| Err(Refused), |_, _, v| only(v, 1)),
@@ -103,13 +115,15 @@ const TABLE: &[Row] = &[
     constant!(0x179, "IA32_MCG_CAP", MCG_CAP),
     plain!(0x17a, "IA32_MCG_STATUS", mcg_status, 7),
     plain!(0x17b, "IA32_MCG_CTL", mcg_ctl, u64::MAX),
-    constant!(0x198, "IA32_PERF_STATUS", RATIO << 8),
+    row(0x198, 0x198, "IA32_PERF_STATUS", |c, _| Ok(c.core_ratio() << 8), |_, _, _| Err(Refused)),
     plain!(0x199, "IA32_PERF_CTL", perf_ctl, 0x1_0000_ffff),
-    row(0x1a0, 0x1a0, "IA32_MISC_ENABLE", |c, _| Ok(c.msr.misc_enable), |c, _, v| { only(v, MISC_ENABLE_LEGAL)?; c.msr.misc_enable = v & !MISC_ENABLE_FIXED | MISC_ENABLE_FIXED; Ok(()) }),
+    row(0x1a0, 0x1a0, "IA32_MISC_ENABLE", |c, _| Ok(c.msr.misc_enable), Cpu::set_misc_enable),
     constant!(0x1a2, "MSR_TEMPERATURE_TARGET", 100 << 16),
+    // The model prefetches nothing: all prefetchers are off.
+    constant!(0x1a4, "MSR_MISC_FEATURE_CONTROL", 0xf),
     // Bit 8: performance states are the platform's business, so Linux' intel_pstate leaves them alone.
     constant!(0x1aa, "MSR_MISC_PWR_MGMT", 1 << 8),
-    constant!(0x1ad, "MSR_TURBO_RATIO_LIMIT", 0x1616_1616_1616_1616),
+    row(0x1ad, 0x1ad, "MSR_TURBO_RATIO_LIMIT", |c, _| Ok(c.core_ratio() * 0x0101_0101_0101_0101), |_, _, _| Err(Refused)),
     constant!(0x1ae, "MSR_TURBO_RATIO_LIMIT_CORES", 0x0807_0605_0403_0201),
     plain!(0x1b0, "IA32_ENERGY_PERF_BIAS", energy_perf_bias, 0xf),
     row(DEBUGCTL, DEBUGCTL, "IA32_DEBUGCTL", |c, _| Ok(c.msr.debugctl), Cpu::set_debugctl),
@@ -121,10 +135,29 @@ const TABLE: &[Row] = &[
     row(0x277, 0x277, "IA32_PAT", |c, _| Ok(c.msr.pat), |c, _, v| { memory_types(v, true)?; c.msr.pat = v; Ok(()) }),
     row(0x280, 0x283, "IA32_MCi_CTL2", |c, n| Ok(c.msr.mc_ctl2[(n & 3) as usize]), |c, n, v| set(&mut c.msr.mc_ctl2[(n & 3) as usize], v, 0x4000_7fff)),
     row(0x2ff, 0x2ff, "IA32_MTRR_DEF_TYPE", |c, _| Ok(c.msr.mtrr_def_type), |c, _, v| { memory_types(v & 0xff, false)?; set(&mut c.msr.mtrr_def_type, v, 0xcff) }),
+    // What turbostat reads of Sapphire Rapids. Deep C-states do not exist, so no time is spent in them. Energy and
+    // power limits are not modelled: nothing is ever consumed, and Linux' RAPL drivers take zero for absent.
+    constant!(0x3fd, "MSR_CORE_C6_RESIDENCY", 0),
     row(0x400, 0x40f, "IA32_MCi_CTL, _STATUS, _ADDR, _MISC", machine_check, set_machine_check),
+    // Units of 1/8 W, 2^-14 J and 2^-10 s; a thermal design power of 300 W.
+    constant!(0x606, "MSR_RAPL_POWER_UNIT", 0xa_0e03),
+    constant!(0x610, "MSR_PKG_POWER_LIMIT", 0),
+    constant!(0x611, "MSR_PKG_ENERGY_STATUS", 0),
+    constant!(0x613, "MSR_PKG_PERF_STATUS", 0),
+    constant!(0x614, "MSR_PKG_POWER_INFO", 300 * 8),
+    constant!(0x618, "MSR_DRAM_POWER_LIMIT", 0),
+    constant!(0x619, "MSR_DRAM_ENERGY_STATUS", 0),
+    constant!(0x61b, "MSR_DRAM_PERF_STATUS", 0),
+    constant!(0x61c, "MSR_DRAM_POWER_INFO", 0),
+    // One configuration, the nominal one.
+    constant!(0x648, "MSR_CONFIG_TDP_NOMINAL", RATIO),
+    constant!(0x649, "MSR_CONFIG_TDP_LEVEL1", 0),
+    constant!(0x64a, "MSR_CONFIG_TDP_LEVEL2", 0),
+    constant!(0x64b, "MSR_CONFIG_TDP_CONTROL", 0),
+    constant!(0x64c, "MSR_TURBO_ACTIVATION_RATIO", 0),
     row(0x6e0, 0x6e0, "IA32_TSC_DEADLINE", |c, _| { let clock = c.counts().clock; Ok(c.lapic.deadline(clock)) }, |c, _, v| { let clock = c.counts().clock; c.lapic.set_deadline(v, clock); Ok(()) }),
     row(0x800, 0x8ff, "IA32_X2APIC_n", Cpu::x2apic_read, Cpu::x2apic_write),
-    plain!(0xda0, "IA32_XSS", xss, crate::save::SUPERVISOR),
+    row(0xda0, 0xda0, "IA32_XSS", |c, _| Ok(c.msr.xss), |c, _, v| { let legal = c.supervisor_components(); set(&mut c.msr.xss, v, legal) }),
     row(0xc000_0080, 0xc000_0080, "IA32_EFER", |c, _| Ok(c.efer), |c, _, v| c.set_efer(v).map_err(|_| Refused)),
     plain!(0xc000_0081, "IA32_STAR", star, u64::MAX),
     address!(0xc000_0082, "IA32_LSTAR", lstar),
@@ -140,10 +173,10 @@ const TABLE: &[Row] = &[
 const ELSEWHERE: &[(u32, u32, &str)] = &[
     (0x33, 0x33, "MSR_MEMORY_CTRL"), (0x4e, 0x4e, "MSR_PPIN_CTL"), (0x4f, 0x4f, "MSR_PPIN"),
     (0xbd, 0xbd, "IA32_XAPIC_DISABLE_STATUS"), (0xc1, 0xc8, "IA32_PMCn"), (0xcf, 0xcf, "IA32_CORE_CAPABILITIES"),
-    (0xe2, 0xe2, "MSR_PKG_CST_CONFIG_CONTROL"), (0x122, 0x122, "IA32_TSX_CTRL"),
+    (0x122, 0x122, "IA32_TSX_CTRL"),
     (0x123, 0x123, "IA32_MCU_OPT_CTRL"), (0x150, 0x150, "MSR_OC_MAILBOX"), (0x17f, 0x17f, "MSR_ERROR_CONTROL"),
     (0x186, 0x18d, "IA32_PERFEVTSELn"), (0x19a, 0x19a, "IA32_CLOCK_MODULATION"), (0x19b, 0x19b, "IA32_THERM_INTERRUPT"),
-    (0x19c, 0x19c, "IA32_THERM_STATUS"), (0x1a4, 0x1a4, "MSR_PREFETCH_CONTROL"), (0x1a6, 0x1a7, "MSR_OFFCORE_RSP_n"),
+    (0x19c, 0x19c, "IA32_THERM_STATUS"), (0x1a6, 0x1a7, "MSR_OFFCORE_RSP_n"),
     (0x1b1, 0x1b1, "IA32_PACKAGE_THERM_STATUS"), (0x1b2, 0x1b2, "IA32_PACKAGE_THERM_INTERRUPT"),
     (0x1c4, 0x1c4, "IA32_XFD"), (0x1c5, 0x1c5, "IA32_XFD_ERR"), (0x1c8, 0x1c8, "MSR_LBR_SELECT"),
     (0x1c9, 0x1c9, "MSR_LASTBRANCH_TOS"), (0x1dd, 0x1e0, "IA32_LER_n"), (0x309, 0x30c, "IA32_FIXED_CTRn"),
@@ -153,9 +186,9 @@ const ELSEWHERE: &[(u32, u32, &str)] = &[
     (0x392, 0x392, "IA32_PERF_GLOBAL_INUSE"), (0x3f1, 0x3f1, "IA32_PEBS_ENABLE"), (0x3f2, 0x3f2, "MSR_PEBS_DATA_CFG"),
     (0x3f6, 0x3f6, "MSR_PEBS_LD_LAT"), (0x3f7, 0x3f7, "MSR_PEBS_FRONTEND"), (0x480, 0x493, "IA32_VMX_n"),
     (0x4c1, 0x4c8, "IA32_A_PMCn"), (0x560, 0x571, "IA32_RTIT_n"), (0x600, 0x600, "IA32_DS_AREA"),
-    (0x601, 0x601, "MSR_VR_CURRENT_CONFIG"), (0x606, 0x606, "MSR_RAPL_POWER_UNIT"), (0x610, 0x614, "MSR_PKG_POWER_n"),
-    (0x619, 0x619, "MSR_DRAM_ENERGY_STATUS"), (0x620, 0x621, "MSR_UNCORE_RATIO_n"), (0x639, 0x639, "MSR_PP0_ENERGY_STATUS"),
-    (0x641, 0x641, "MSR_PP1_ENERGY_STATUS"), (0x648, 0x64c, "MSR_CONFIG_TDP_n"), (0x64d, 0x64d, "MSR_PLATFORM_ENERGY_STATUS"),
+    (0x601, 0x601, "MSR_VR_CURRENT_CONFIG"),
+    (0x620, 0x621, "MSR_UNCORE_RATIO_n"), (0x639, 0x639, "MSR_PP0_ENERGY_STATUS"),
+    (0x641, 0x641, "MSR_PP1_ENERGY_STATUS"), (0x64d, 0x64d, "MSR_PLATFORM_ENERGY_STATUS"),
     (0x6a0, 0x6a8, "IA32_CET_n"), (0x770, 0x777, "IA32_HWP_n"), (0x985, 0x98a, "IA32_UINTR_n"),
     (0xc80, 0xc80, "IA32_DEBUG_INTERFACE"), (0xc81, 0xd8f, "IA32_QOS_n"), (0xd90, 0xd90, "IA32_BNDCFGS"),
     (0x1200, 0x121f, "IA32_LBR_n_INFO"), (0x14ce, 0x14cf, "IA32_LBR_CTL, IA32_LBR_DEPTH"), (0x1500, 0x151f, "IA32_LBR_n_FROM_IP"),
@@ -179,10 +212,10 @@ fn find(msr: u32) -> Option<&'static Row> {
 }
 
 /// The registers at power-on.
-pub(crate) fn at_power_on() -> Msrs {
+pub(crate) fn at_power_on(features: Features) -> Msrs {
     Msrs {
         pat: 0x0007_0406_0007_0406,
-        misc_enable: 1 | MISC_ENABLE_FIXED,
+        misc_enable: 1 | misc_enable_fixed(features),
         // Locked: firmware found nothing to enable.
         feature_control: 1,
         perf_ctl: RATIO << 8,
@@ -264,9 +297,44 @@ impl Cpu {
         self.lapic.set_tsc_offset(v);
     }
 
-    /// The PMU is told as well: it freezes its counters.
+    /// Sets what the processor offers, before it runs: as far as what the board has behind the doors works. The MSRs
+    /// take their values of power-on.
+    pub fn offer(&mut self, features: Features) {
+        self.features = features;
+        self.msr = at_power_on(features);
+    }
+
+    /// What the processor offers.
+    pub fn offered(&self) -> Features {
+        self.features
+    }
+
+    /// IA32_MPERF and IA32_APERF as of now.
+    fn feedback(&self) -> Feedback {
+        self.msr.feedback.at(self.counts().cycles, self.pace())
+    }
+
+    /// How fast the TSC goes beside the core.
+    pub fn pace(&self) -> Pace {
+        Pace::new(BASE_RATIO, self.features.core_ratio)
+    }
+
+    fn core_ratio(&self) -> u64 {
+        u64::from(self.features.core_ratio)
+    }
+
+    fn set_misc_enable(&mut self, _: u32, v: u64) -> Result<(), Refused> {
+        only(v, MISC_ENABLE_LEGAL)?;
+        self.msr.misc_enable = v & !MISC_ENABLE_FIXED | misc_enable_fixed(self.features);
+        Ok(())
+    }
+
+    /// The PMU is told as well: it freezes its counters. With architectural LBRs bit 0 (LBR) reads zero whatever is
+    /// written. Source: the architectural LBR specification, as quoted in Xen's commit e904d8ae01a0.
     fn set_debugctl(&mut self, msr: u32, v: u64) -> Result<(), Refused> {
-        set(&mut self.msr.debugctl, v, DEBUGCTL_LEGAL)?;
+        let absent = u64::from(self.features.lbr);
+        only(v, DEBUGCTL_LEGAL)?;
+        self.msr.debugctl = v & !absent;
         let _ = self.with_doors(|doors, now| doors.msr_write(msr, v, now));
         Ok(())
     }
@@ -308,6 +376,11 @@ fn predictor(c: &mut Cpu, v: u64) -> Result<(), Refused> {
         c.happened(Happening::FlushPredictor);
     }
     Ok(())
+}
+
+/// The read-only bits of IA32_MISC_ENABLE.
+fn misc_enable_fixed(features: Features) -> u64 {
+    MISC_ENABLE_FIXED & !if features.pebs { PEBS_UNAVAILABLE } else { 0 }
 }
 
 fn only(v: u64, legal: u64) -> Result<(), Refused> {

@@ -31,11 +31,16 @@ impl Cpu {
         unsafe { &mut *self.doors.expect("within a run") }
     }
 
-    /// The PMU looks at the counts at an instruction boundary. True: it requests an interrupt.
+    /// The PMU looks at the counts at an instruction boundary. True: it requests an interrupt. What it reads and writes
+    /// meanwhile through [`crate::Sampled`] goes to memory alone: doors and monitor are shut, for they are in use.
     pub(crate) fn pmu_settle(&mut self, now: &Counts) -> bool {
-        let doors = self.doors.expect("within a run");
-        // SAFETY: as in `with_doors`; the doors are not part of the processor.
-        unsafe { (*doors).pmu_settle(now, self) }
+        let doors = self.doors.take().expect("within a run");
+        let watched = std::mem::replace(&mut self.hot.watched, false);
+        // SAFETY: as in `with_doors`; the doors are not part of the processor, which cannot reach them now.
+        let requests = unsafe { (*doors).pmu_settle(now, self) };
+        self.hot.watched = watched;
+        self.doors = Some(doors);
+        requests
     }
 
     /// Calls `f` with the monitor of the run, if there is one.

@@ -6,6 +6,7 @@
 use crate::alu::flag;
 use crate::engine::Paging;
 use crate::lapic::Lapic;
+use crate::msr::Feedback;
 use crate::state::{Activity, Cpu, Fpu, Seg, Segment, Table, VecReg};
 use softfp::F80;
 
@@ -45,7 +46,8 @@ impl Cpu {
         self.mxcsr = 0x1f80;
         self.xcr0 = 1;
         self.pkru = 0;
-        self.msr = crate::msr::at_power_on();
+        self.msr = crate::msr::at_power_on(self.features);
+        self.msr.feedback = Feedback::starting(self.counts().cycles);
         self.lapic = Lapic::new(self.apic_id);
         self.reset_core(CR0);
         self.activity = if self.apic_id == 0 { Activity::Active } else { Activity::WaitForSipi };

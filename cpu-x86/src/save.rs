@@ -20,8 +20,11 @@ pub(crate) const PKRU: u64 = 1 << 9;
 pub(crate) const SUPPORTED: u64 = X87 | SSE | AVX | PKRU | if evex::OFFERED { AVX512 } else { 0 };
 /// The three components of AVX-512.
 const AVX512: u64 = OPMASK | ZMM_HI256 | HI16_ZMM;
-/// What IA32_XSS may hold.
-pub(crate) const SUPERVISOR: u64 = 0;
+/// What IA32_XSS may hold where it is offered: last branch records, which the doors have.
+pub(crate) const SUPERVISOR: u64 = LBR;
+pub(crate) const LBR: u64 = 1 << LBR_COMPONENT;
+pub(crate) const LBR_COMPONENT: u32 = 15;
+pub(crate) const LBR_BYTES: u32 = 808;
 
 /// Bytes of the legacy region and of the header after it.
 pub(crate) const LEGACY_BYTES: u32 = 512;
@@ -90,6 +93,12 @@ pub(crate) fn is_xcr0(v: u64) -> bool {
         && (avx512 == 0 || avx512 == AVX512 && v & AVX != 0)
 }
 
+/// Where last branch records stand in an area in compacted format for the components `of`: behind the lower ones, not
+/// aligned. Nothing stands behind them.
+pub(crate) fn lbr_offset(of: u64) -> u32 {
+    compacted_bytes(of & (LBR - 1))
+}
+
 /// A state image, or as much of one as is used.
 pub(crate) struct Image(pub [u8; AREA_BYTES]);
 
@@ -124,6 +133,11 @@ impl Image {
 }
 
 impl Cpu {
+    /// What IA32_XSS may hold.
+    pub(crate) fn supervisor_components(&self) -> u64 {
+        if self.features.lbr { SUPERVISOR } else { 0 }
+    }
+
     /// The whole state as an image, header empty; `wide` pointers (REX.W) or 32-bit ones, whose selectors read zero
     /// on this core.
     pub(crate) fn image(&self, wide: bool) -> Image {
@@ -191,7 +205,8 @@ impl Cpu {
             return;
         };
         let f = &mut self.fpu;
-        (f.cw, f.sw, f.op) = (a.u16(0), a.u16(2), a.u16(6) & 0x7ff);
+        (f.sw, f.op) = (a.u16(2), a.u16(6) & 0x7ff);
+        f.set_control(a.u16(0));
         let cut = if wide { u64::MAX } else { 0xffff_ffff };
         (f.ip, f.dp, f.cs, f.ds) = (a.u64(8) & cut, a.u64(16) & cut, 0, 0);
         for n in 0..8 {

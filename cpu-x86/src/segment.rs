@@ -322,13 +322,17 @@ impl Cpu {
         if storable(d.base()) { Ok(d) } else { Err(fault) }
     }
 
-    /// DS, ES, FS and GS that the new, outer privilege may not use become null. Source: SDM vol. 2, RET and IRET.
+    /// DS, ES, FS and GS that the new, outer privilege may not use become null; they keep their base, which 64-bit code
+    /// goes on to use. Source: SDM vol. 2, RET and IRET; kvm-unit-tests, x86/emulator64.c (`test_iret`).
     pub(crate) fn drop_inner_segments(&mut self) {
         for s in [Seg::Es, Seg::Ds, Seg::Fs, Seg::Gs] {
             let seg = *self.segment(s);
             let conforming = seg.kind() & 12 == 12;
-            if seg.attr & Segment::UNUSABLE == 0 && seg.dpl() < self.cpl && !conforming {
-                self.set_segment(s, null_segment(0, 0));
+            if is_null(seg.selector) {
+                // A null selector loses its RPL.
+                self.seg[s as usize].selector = 0;
+            } else if seg.attr & Segment::UNUSABLE == 0 && seg.dpl() < self.cpl && !conforming {
+                self.set_segment(s, Segment { base: seg.base, ..null_segment(0, 0) });
             }
         }
     }

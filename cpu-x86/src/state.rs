@@ -5,10 +5,12 @@
 
 use crate::alu::flag;
 pub(crate) use crate::control::{cr0, cr4, efer};
+use crate::cpuid::Features;
 use crate::door::{Counts, Doors};
 use crate::engine::tlb::Context;
 use crate::engine::{Engine, Hot, Spaces};
 use crate::lapic::Lapic;
+use crate::msr::Feedback;
 use emu_core::Ram;
 use softfp::F80;
 use std::sync::Arc;
@@ -137,10 +139,7 @@ pub struct Msrs {
     pub mc_ctl2: [u64; 4],
     pub mcg_ctl: u64,
     pub power_ctl: u64,
-    /// APERF and MPERF less the unhalted cycles.
-    pub aperf_offset: u64,
-    #[allow(missing_docs, reason = "see aperf_offset")]
-    pub mperf_offset: u64,
+    pub feedback: Feedback,
 }
 
 /// Indexes into [`Cpu::regs`] past the sixteen general registers.
@@ -223,6 +222,8 @@ pub struct Cpu {
     pub apic_id: u32,
     /// How many processors the machine has: CPUID's topology leaves tell.
     pub cpu_count: u32,
+    /// What it offers besides what it always has: see [`Cpu::offer`].
+    pub(crate) features: Features,
     /// The latest clock that a guest has read from its TSC. The board hands it from turn to turn, so that the TSC of a
     /// processor that is behind in its turn never shows less than another has shown.
     pub shown_clock: u64,
@@ -316,9 +317,10 @@ impl Cpu {
             vec: [VecReg([0; 64]); 32],
             k: [0; 8],
             fpu: Fpu::default(),
-            msr: crate::msr::at_power_on(),
+            msr: crate::msr::at_power_on(Features::default()),
             apic_id,
             cpu_count: 1,
+            features: Features::default(),
             shown_clock: 0,
             lapic: Lapic::new(apic_id),
             random: u64::from(apic_id),

@@ -65,6 +65,11 @@ impl Cpu {
         self.armed.is_some_and(|a| !a.is_touched(&self.ram))
     }
 
+    /// Does it wait in MWAIT, UMWAIT or TPAUSE? Then it goes on at [`Cpu::next_event`] whatever IF says.
+    pub fn is_waiting(&self) -> bool {
+        self.wait.is_some()
+    }
+
     /// Begins to wait; the instruction that does has retired.
     pub(crate) fn begin_wait(&mut self, wait: Wait) {
         self.wait = Some(wait);

@@ -45,6 +45,8 @@ pub struct Counter {
     since: u64,
     /// What it counts; `None` while it stands still.
     counting: Option<Selection>,
+    /// How much was left to count before it overflows when it was last looked at or changed.
+    left: u64,
 }
 
 impl Counter {
@@ -68,6 +70,7 @@ impl Counter {
     pub fn set(&mut self, v: u64, now: Now<'_>) {
         self.base = v & MASK;
         self.since = self.counting.map_or(0, |s| s.count(now));
+        self.left = MASK + 1 - self.base;
     }
 
     /// From now on it counts `what`.
@@ -84,18 +87,18 @@ impl Counter {
         if self.counting.is_none() {
             return false;
         }
-        let overflows = self.base.saturating_add(self.gone(now)) > MASK;
-        if overflows {
+        let reached = self.base.saturating_add(self.gone(now));
+        self.left = (MASK + 1).saturating_sub(reached);
+        if reached > MASK {
             self.set(self.value(now), now);
         }
-        overflows
+        reached > MASK
     }
 
-    /// How many instructions may retire in `ring` before it overflows, at least; where an instruction can exceed what it
-    /// causes as a rule ([`crate::catalog::Most`]), as a rule.
-    pub fn distance(&self, now: Now<'_>, ring: Ring) -> u64 {
-        let left = (MASK + 1).saturating_sub(self.base.saturating_add(self.gone(now)));
-        self.distance_to(left, ring)
+    /// How many instructions may retire in `ring` before it overflows, at least, from where it was last asked for overflow
+    /// or changed; where an instruction can exceed what it causes as a rule ([`crate::catalog::Most`]), as a rule.
+    pub fn distance(&self, ring: Ring) -> u64 {
+        self.distance_to(self.left, ring)
     }
 
     /// How many instructions may retire in `ring` before it has counted `left` more, at least.

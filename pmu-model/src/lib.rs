@@ -69,6 +69,7 @@ mod metrics;
 mod now;
 pub mod pebs;
 mod pmu;
+pub mod power;
 pub mod signal;
 pub mod uarch;
 mod unit;

@@ -5,7 +5,7 @@
 //! ([`Pmu::observe_always`]); its structures start empty then and keep what they hold in between.
 
 use crate::lbr::{self, Lbr};
-use crate::pebs::record::{Memory, Sample, Source};
+use crate::pebs::record::{Facility, Memory, Sample, Source};
 use crate::pebs::{self, Pebs};
 use crate::signal::Signals;
 use crate::uarch::{self, Core, Level, MemoryInfo, Parameters};
@@ -34,6 +34,33 @@ pub struct Pmu {
 impl Default for Pmu {
     fn default() -> Pmu {
         Pmu::new(Profile::default(), &Parameters::SPR)
+    }
+}
+
+/// The state component of XSAVES that holds LBRs.
+const LBR_COMPONENT: u32 = 15;
+/// MEM_TRANS_RETIRED.STORE_SAMPLE, as in EVENTSEL bits 15:0.
+const STORE_SAMPLE: u16 = 0x02cd;
+/// The precise events of stores: MEM_INST_RETIRED.ALL_STORES, SPLIT_STORES, STLB_MISS_STORES.
+const STORES: [u16; 3] = [0x82d0, 0x42d0, 0x12d0];
+
+/// An access as PEBS records it.
+fn memory(info: &MemoryInfo, facility: Facility) -> Memory {
+    let source = match info.level {
+        Level::L1 => Source::L1,
+        Level::L2 => Source::L2,
+        Level::L3 => Source::L3,
+        Level::Memory => Source::LocalMemory,
+    };
+    Memory {
+        linear: info.linear,
+        source,
+        facility,
+        stlb_miss: info.stlb_miss,
+        locked: info.locked,
+        cache_cycles: info.latency.into(),
+        instruction_cycles: info.latency.into(),
+        ..Memory::default()
     }
 }
 
@@ -76,6 +103,11 @@ impl Pmu {
     /// All signals up to the boundary where the processor stands.
     pub fn signals(&mut self) -> Signals {
         self.core.signals_at(false)
+    }
+
+    /// The signals at the boundary where the unit was told last: at [`Pmu::settle`], those of that boundary.
+    pub fn told(&self) -> &Signals {
+        &self.signals
     }
 
     /// The counters, general ones first. Of what is observed, as the unit was told last.
@@ -178,7 +210,7 @@ impl Pmu {
         let sampled = self.unit.take_sampled(now);
         let due = self.pebs.qualifying(sampled.counted) | self.pebs.overflowed(sampled.overflowed, sampled.precise);
         if due != 0 {
-            let sample = self.sample_of(counts);
+            let sample = self.sample_of(due, counts);
             let written = self.pebs.write(due, self.unit.adaptive(), &sample, &self.lbr, processor);
             for (bit, value) in written.reloads() {
                 self.unit.reload(bit, value, now);
@@ -190,25 +222,42 @@ impl Pmu {
         self.unit.await_event(self.pebs.armed());
     }
 
-    /// What the core knows of the instruction that retired last.
-    fn sample_of(&self, counts: &Counts) -> Sample {
-        let of = |m: MemoryInfo, source| Memory {
-            linear: m.linear,
-            source,
-            stlb_miss: m.stlb_miss,
-            locked: m.locked,
-            cache_cycles: m.latency.into(),
-            instruction_cycles: m.latency.into(),
-            ..Memory::default()
+    /// What the core knows of the instruction that retired last, for the counters `due`.
+    fn sample_of(&self, due: u64, counts: &Counts) -> Sample {
+        let code = self.unit.event_code(due.trailing_zeros());
+        let (info, facility) = match code {
+            STORE_SAMPLE => (self.core.last_store(), Facility::Source),
+            _ if STORES.contains(&code) => (self.core.last_store(), Facility::PreciseStore),
+            _ => (self.core.last_load(), Facility::Source),
         };
-        let load = self.core.last_load();
-        let source = match load.level {
-            Level::L1 => Source::L1,
-            Level::L2 => Source::L2,
-            Level::L3 => Source::L3,
-            Level::Memory => Source::LocalMemory,
-        };
-        Sample { ip: self.core.last_ip(), tsc: counts.clock, memory: Some(of(load, source)) }
+        Sample { ip: self.core.last_ip(), tsc: counts.clock, memory: Some(memory(&info, facility)) }
+    }
+
+    /// Is state component `n` of XSAVES, if it is the PMU's, out of its initial configuration?
+    pub fn component_in_use(&self, n: u32) -> bool {
+        n == LBR_COMPONENT && self.lbr.in_use()
+    }
+
+    /// XSAVES of component `n` into `to`, which has its size.
+    pub fn component_save(&self, n: u32, to: &mut [u8]) {
+        let image = self.lbr.image();
+        if n == LBR_COMPONENT && to.len() == image.len() {
+            to.copy_from_slice(&image);
+        }
+    }
+
+    /// XRSTORS of component `n`, or of its initial configuration.
+    ///
+    /// # Errors
+    /// The image is not legal, or the component is not the PMU's.
+    pub fn component_restore(&mut self, n: u32, from: Option<&[u8]>) -> Result<(), Refused> {
+        let image = from.map(<&[u8; lbr::IMAGE_BYTES]>::try_from).transpose().map_err(|_| Refused)?;
+        if n != LBR_COMPONENT {
+            return Err(Refused);
+        }
+        self.lbr.restore(image)?;
+        self.branches_from_now_on();
+        Ok(())
     }
 
     /// Who is to be told what runs; `None` while nothing takes it.

@@ -56,6 +56,8 @@ pub struct Unit {
     written: Option<Written>,
     /// Does anything that is programmed take an observer?
     observed: bool,
+    /// Instructions retired when overflows were last looked for.
+    looked: u64,
 }
 
 /// A write, and the counts behind the instruction that made it.
@@ -92,6 +94,7 @@ impl Unit {
             requested: false,
             written: None,
             observed: false,
+            looked: 0,
         }
     }
 
@@ -156,7 +159,8 @@ impl Unit {
         (leaf == 0xa).then_some([0x0830_0805, 0, 0xf, 0x8604])
     }
 
-    /// How many instructions may retire in `ring` before [`Unit::settle`] must be asked; `u64::MAX`: any number. Few
+    /// How many instructions may retire in `ring` before [`Unit::settle`] must be asked; `u64::MAX`: any number. Cheap, and
+    /// closest right behind a call of [`Unit::settle`]. Few
     /// instructions cause more than they are taken to ([`catalog::Most`]): what they make overflow is then seen late.
     pub fn deadline<'a>(&mut self, now: impl Into<Now<'a>>, ring: Ring) -> u64 {
         let now = now.into();
@@ -164,13 +168,16 @@ impl Unit {
         if self.requested {
             return 0;
         }
-        let overflow = self.counters().map(|c| c.distance(now, ring)).min().unwrap_or(u64::MAX);
-        match self.sampling.waiting {
+        let overflow = self.counters().map(|c| c.distance(ring)).min().unwrap_or(u64::MAX);
+        let waiting = self.sampling.waiting;
+        let next = |bit: usize| self.counter(bit).distance_to(1, ring);
+        let first = match waiting {
             0 => overflow,
-            waiting => {
-                let next = |bit: usize| self.counter(bit).distance_to(1, ring);
-                (0..64).filter(|&bit| waiting >> bit & 1 != 0).map(next).fold(overflow, u64::min)
-            }
+            _ => (0..64).filter(|&bit| waiting >> bit & 1 != 0).map(next).fold(overflow, u64::min),
+        };
+        match retired(now).saturating_sub(self.looked) {
+            _ if first == u64::MAX => u64::MAX,
+            since => first.saturating_sub(since).max(1),
         }
     }
 
@@ -275,6 +282,7 @@ impl Unit {
 
     /// Looks for overflows up to `now`: status bits, and interrupt requests.
     fn look(&mut self, now: Now<'_>) {
+        self.looked = retired(now);
         let mut interrupts = false;
         for n in 0..GENERAL {
             if self.general[n].take_overflow(now) {
@@ -363,6 +371,11 @@ impl Unit {
             || self.sampling.enabled != 0;
         general | fixed | u64::from(interrupts) << 63
     }
+}
+
+/// Instructions retired up to `now`.
+fn retired(now: Now<'_>) -> u64 {
+    now.counts.kernel.instructions.wrapping_add(now.counts.user.instructions)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::alu::flag;
 use crate::exec;
 use crate::fault::{Done, Stop};
 use crate::state::{Cpu, Seg, cell};
-use iced_x86::{Decoder, DecoderOptions, Instruction};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 use std::sync::Arc;
 
 /// Cycles that 2^20 elements of a repeated instruction take: 32 a cycle. Source: spec/timing.md 3.10.
@@ -59,6 +59,15 @@ impl Cpu {
         if self.is_64bit() || end <= limit + 1 { Ok(i) } else { Err(Stop::gp(0)) }
     }
 
+    /// Are the bytes at `rip`, which are no instruction, the beginning of one of more than 15 bytes? Such a one has a
+    /// prefix too many: without the first, the decoder says that the 14 left are too few.
+    pub(super) fn is_too_long(&mut self) -> bool {
+        let Ok(bytes) = self.fetch_bytes() else { return false };
+        let mut d = Decoder::with_ip(self.code_bits(), &bytes[1..], 0, DecoderOptions::NONE);
+        let _ = d.decode();
+        d.last_error() == DecoderError::NoMoreBytes
+    }
+
     pub(super) fn fetch_instruction(&mut self) -> Result<Instruction, Stop> {
         let at = self.code_address(self.rip);
         let page = self.fetch_page(at)?;
@@ -67,15 +76,28 @@ impl Cpu {
         let start = (at & 0xfff) as usize;
         let first = bytes.len().min(4096 - start);
         read_host(&ram, page, start, &mut bytes[..first]);
-        let decode = |b: &[u8]| Decoder::with_ip(self.code_bits(), b, start as u64, DecoderOptions::NONE).decode();
+        let bits = self.code_bits();
+        let decode = |b: &[u8]| Decoder::with_ip(bits, b, start as u64, DecoderOptions::NONE).decode();
         let i = decode(&bytes[..first]);
         if first == bytes.len() || !i.is_invalid() {
             return Ok(i);
         }
-        let page = self.fetch_page(self.wrap_code(at.wrapping_add(first as u64)))?;
-        read_host(&ram, page, 0, &mut bytes[first..]);
-        let bits = self.code_bits();
-        Ok(Decoder::with_ip(bits, &bytes, start as u64, DecoderOptions::NONE).decode())
+        Ok(decode(&self.fetch_bytes()?))
+    }
+
+    /// The 15 bytes at `rip`.
+    fn fetch_bytes(&mut self) -> Result<[u8; 15], Stop> {
+        let at = self.code_address(self.rip);
+        let ram = Arc::clone(&self.ram);
+        let mut bytes = [0; 15];
+        let start = (at & 0xfff) as usize;
+        let first = bytes.len().min(4096 - start);
+        read_host(&ram, self.fetch_page(at)?, start, &mut bytes[..first]);
+        if first < bytes.len() {
+            let page = self.fetch_page(self.wrap_code(at.wrapping_add(first as u64)))?;
+            read_host(&ram, page, 0, &mut bytes[first..]);
+        }
+        Ok(bytes)
     }
 
     /// An instruction at `rip` stopped: delivers its exception, or reports what is missing.

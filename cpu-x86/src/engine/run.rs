@@ -108,7 +108,7 @@ impl Cpu {
 
     /// The clock tick at which this processor's own timer comes due, or its wait ends, if there is one.
     pub fn next_event(&self) -> Option<u64> {
-        let wait = self.wait.map(|w| w.deadline);
+        let wait = self.wait.map(|w| w.deadline).filter(|d| *d != u64::MAX);
         self.lapic.next_timer().into_iter().chain(wait).min()
     }
 
@@ -377,6 +377,8 @@ impl Cpu {
     }
 
     /// Does `block`, which begins at `rip`, end within the limit of CS? The general path raises what is to be raised.
+    ///
+    /// Differs: a link or a cached jump that was made under another base or limit of CS is not looked at again.
     fn is_within_code(&self, block: *const Block, mode: Mode) -> bool {
         // SAFETY: the caller holds a live block.
         let bytes = u64::from(unsafe { (*block).bytes });

@@ -444,7 +444,8 @@ impl<Eye: Watch> Translator<Eye> {
         }
         let segment = seg_of(i.memory_segment());
         let based = matches!(segment, Seg::Fs | Seg::Gs);
-        if based && !long {
+        // A code segment cannot be written, and a reading form is not worth the difference.
+        if !long && (based || segment == Seg::Cs) {
             return None;
         }
         m.form = if m.index == cell::ZERO as u8 { 0 } else { 1 + m.scale as usize };
@@ -491,8 +492,11 @@ fn instruction_words(i: &Instruction) -> [u64; 5] {
 }
 
 /// Bytes that are no instruction, or one that the processor model lacks, are #UD; else it is this program that lacks it.
-pub(super) fn without_meaning(_: &mut crate::Cpu, i: &Instruction) -> crate::Done {
+pub(super) fn without_meaning(cpu: &mut crate::Cpu, i: &Instruction) -> crate::Done {
     use iced_x86::EncodingKind::*;
+    if i.is_invalid() && i.len() == 15 && cpu.is_too_long() {
+        return Err(crate::Stop::gp(0));
+    }
     let absent = i.is_invalid() || matches!(i.code().encoding(), EVEX | XOP | D3NOW | MVEX);
     Err(if absent { crate::Stop::UD } else { crate::Stop::Unimplemented })
 }

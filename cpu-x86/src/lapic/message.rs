@@ -148,7 +148,7 @@ impl Lapic {
             Delivery::Init => self.signals.init = true,
             Delivery::StartUp => self.signals.start_up = Some(vector),
             Delivery::ExtInt => self.signals.extint = true,
-            Delivery::Smi => {}
+            Delivery::Smi => tracing::warn!(apic = self.id, "an SMI: this machine has no system management mode"),
         }
     }
 }

@@ -200,3 +200,77 @@ fn software_disable_masks_the_table_and_refuses_interrupts() {
     a.set_base(DEFAULT_BASE).unwrap();
     assert!(a.accepts_extint(), "without an APIC the pin is INTR itself");
 }
+
+#[test]
+fn x2apic_registers_refuse_what_the_manual_says() {
+    let mut a = ready(2);
+    a.set_base(DEFAULT_BASE | MODE_X2APIC).unwrap();
+    #[rustfmt::skip] // register, is it readable, a value it takes, a value it refuses
+    let cases = [
+        (0x02, true, None, 0), (0x03, true, None, 0), (0x08, true, Some(0xff), 0x100), (0x0a, true, None, 0),
+        (0x0b, false, Some(0), 1), (0x0d, true, None, 0), (0x0e, false, None, 0), (0x0f, true, Some(0x1ff), 0x1000),
+        (0x10, true, None, 0), (0x18, true, None, 0), (0x27, true, None, 0), (0x28, true, Some(0), 1),
+        (0x2f, true, Some(0x1_00f2), 1 << 17), (0x30, true, Some(0x4_40f1), 1 << 13), (0x31, false, None, 0),
+        (0x32, true, Some(0x4_00ef), 1 << 19), (0x35, true, Some(0x1_a7f0), 1 << 11), (0x37, true, Some(0xfe), 0x100),
+        (0x38, true, Some(0xffff_ffff), 1 << 32), (0x39, true, None, 0), (0x3e, true, Some(0xb), 4),
+        (0x3f, false, Some(0xff), 0x100), (0x04, false, None, 0), (0x2e, false, None, 0), (0x40, false, None, 0),
+    ];
+    for (n, readable, legal, illegal) in cases {
+        assert_eq!(a.read(n, 0).is_ok(), readable, "{n:#x}");
+        if let Some(v) = legal {
+            assert!(a.write(n, v, 0).is_ok(), "{n:#x} := {v:#x}");
+        }
+        assert_eq!(a.write(n, illegal, 0), Err(Refused), "{n:#x} := {illegal:#x}");
+    }
+}
+
+#[test]
+fn who_hears_a_broadcast_depends_on_the_mode() {
+    let mut a = ready(2);
+    let all = Message { destination: 0xff, logical: false, shorthand: Shorthand::None, ..message() };
+    assert!(a.is_target(&all, 0));
+    a.set_base(DEFAULT_BASE | MODE_X2APIC).unwrap();
+    assert!(!a.is_target(&all, 0), "FFh is a number");
+    assert!(a.is_target(&Message { destination: u32::MAX, ..all }, 0));
+    let msi = Message::from_msi(0xfeef_f000, 0x41).unwrap();
+    assert!(a.is_target(&msi, 0), "a device's FFh is everybody");
+    a.set_base(DEFAULT_BASE).unwrap();
+    for shorthand in [Shorthand::None, Shorthand::All, Shorthand::Others] {
+        assert!(!a.is_target(&Message { destination: u32::MAX, shorthand, ..all }, 0), "disabled");
+    }
+}
+
+fn message() -> Message {
+    Message::from_icr(0x41).unwrap()
+}
+
+#[test]
+fn the_error_status_shows_what_was_found_before_its_last_write() {
+    let mut a = ready(0);
+    a.read_page(0x040, 0);
+    assert_eq!(a.read_page(0x280, 0), 0, "not written yet");
+    a.write_page(0x280, 0, 0);
+    assert_eq!((a.read_page(0x280, 0), a.read_page(0x280, 0)), (0x80, 0x80));
+    assert_eq!(a.write_page(0x300, 0x4_000f, 0), None);
+    a.write_page(0x280, 0, 0);
+    assert_eq!(a.read_page(0x280, 0), 0x20, "send illegal vector");
+}
+
+#[test]
+fn the_timer_keeps_its_count_when_its_mode_changes_between_one_shot_and_periodic() {
+    let mut a = ready(0);
+    a.write_page(0x3e0, 0xb, 0);
+    a.write_page(0x320, 0x1_00ef, 0);
+    a.write_page(0x380, 100, 0);
+    let at = |crystal: u64| crystal * TICKS_PER_CRYSTAL;
+    a.write_page(0x320, 0x3_00ef, at(60));
+    assert_eq!(a.read_page(0x390, at(60)), 40);
+    assert_eq!(a.read_page(0x390, at(120)), 80, "round once");
+    a.write_page(0x320, 0x1_00ef, at(150));
+    assert_eq!((a.read_page(0x390, at(150)), a.read_page(0x390, at(250))), (50, 0));
+    a.write_page(0x320, 0x3_00ef, at(300));
+    assert_eq!((a.read_page(0x390, at(400)), a.read_page(0x380, at(400))), (0, 100), "it stays at zero");
+    a.write_page(0x320, 0x4_00ef, at(400));
+    a.write_page(0x380, 7, at(400));
+    assert_eq!(a.read_page(0x390, at(400)), 0, "no count in deadline mode");
+}

@@ -20,16 +20,16 @@ fn the_table_is_sorted_and_its_rows_do_not_overlap() {
 #[test]
 fn names_are_known_for_what_is_there_and_what_is_not() {
     assert_eq!(name(0x1b), Some("IA32_APIC_BASE"));
-    assert_eq!(name(0x606), Some("MSR_RAPL_POWER_UNIT"));
+    assert_eq!(name(0x639), Some("MSR_PP0_ENERGY_STATUS"));
     assert_eq!(name(0x1234_5678), None);
 }
 
 #[test]
 fn an_unknown_register_is_a_general_protection_fault_and_remembered_once() {
     let mut c = cpu();
-    assert_eq!(c.read_msr(0x606), Err(Stop::gp(0)));
-    assert_eq!(c.write_msr(0x606, 0), GP);
-    assert_eq!(c.refused_msrs, [0x606]);
+    assert_eq!(c.read_msr(0x639), Err(Stop::gp(0)));
+    assert_eq!(c.write_msr(0x639, 0), GP);
+    assert_eq!(c.refused_msrs, [0x639]);
 }
 
 #[test]
@@ -98,6 +98,39 @@ fn aperf_and_mperf_count_unhalted_cycles_from_what_was_written() {
 }
 
 #[test]
+fn aperf_and_mperf_start_again_together_when_one_overflows() {
+    let mut c = cpu();
+    c.write_msr(0xe8, u64::MAX - 4).unwrap();
+    c.write_msr(0xe7, 1000).unwrap();
+    c.settled.cycles = 4;
+    assert_eq!((c.read_msr(0xe7), c.read_msr(0xe8)), (Ok(1004), Ok(u64::MAX)));
+    c.settled.cycles = 8;
+    assert_eq!((c.read_msr(0xe7), c.read_msr(0xe8)), (Ok(3), Ok(3)));
+}
+
+#[test]
+fn mperf_goes_at_the_tsc_s_pace_and_aperf_at_the_core_s_and_neither_while_halted() {
+    let mut c = cpu();
+    c.offer(Features { core_ratio: 33, ..Features::default() });
+    (c.settled.cycles, c.settled.clock) = (3_300_000, 2_200_000);
+    assert_eq!((c.read_msr(0xe7), c.read_msr(0xe8)), (Ok(2_200_000), Ok(3_300_000)));
+    c.skip_to(1 << 40);
+    assert_eq!((c.read_msr(0xe7), c.read_msr(0xe8)), (Ok(2_200_000), Ok(3_300_000)));
+    c.power_on();
+    assert_eq!((c.read_msr(0xe7), c.read_msr(0xe8)), (Ok(0), Ok(0)));
+}
+
+#[test]
+fn tsc_adjust_moves_neither_mperf_nor_what_the_tsc_is_ahead_of() {
+    let mut c = cpu();
+    (c.settled.cycles, c.settled.clock) = (50, 1000);
+    c.write_msr(0x10, 0).unwrap();
+    assert_eq!((c.read_msr(0x3b), c.read_msr(0xe7)), (Ok(1000u64.wrapping_neg()), Ok(50)));
+    c.write_msr(0x3b, 0).unwrap();
+    assert_eq!(c.read_msr(0x10), Ok(1000));
+}
+
+#[test]
 fn x2apic_registers_are_there_in_x2apic_mode_only() {
     let mut c = cpu();
     assert_eq!(c.read_msr(0x802), Err(Stop::gp(0)));
@@ -118,4 +151,22 @@ fn firmware_leaves_memory_types_as_linux_expects_them() {
     assert!(!c.lapic.accepts_extint());
     c.lapic.set_lint0(true);
     assert!(c.lapic.accepts_extint());
+}
+
+/// turbostat 6.1 ends when a register that it expects of the model cannot be read (`get_msr`), so all of these are there.
+/// Source: Linux 6.1 `tools/power/x86/turbostat/turbostat.c`, the cases of INTEL_FAM6_SAPPHIRERAPIDS_X.
+#[test]
+fn what_turbostat_reads_of_this_model_is_there() {
+    let mut c = cpu();
+    let at_start = [0xce, 0xe2, 0x606, 0x614];
+    let to_print =
+        [0x1a0, 0x1a2, 0x1a4, 0x1aa, 0x1ad, 0x1ae, 0x1fc, 0x610, 0x618, 0x61c, 0x648, 0x649, 0x64a, 0x64b, 0x64c];
+    let each_turn = [0x10, 0x34, 0xe7, 0xe8, 0x3fd, 0x611, 0x613, 0x619, 0x61b];
+    for msr in at_start.into_iter().chain(to_print).chain(each_turn) {
+        assert!(c.read_msr(msr).is_ok(), "{msr:#x}");
+    }
+    assert_eq!(c.read_msr(0xe2), Ok(0x8000), "no package C-states: it reads no residencies of them");
+    for absent in [0x3f8, 0x3f9, 0x60d, 0x770, 0x774] {
+        assert_eq!(c.read_msr(absent), Err(Stop::gp(0)), "{absent:#x}");
+    }
 }

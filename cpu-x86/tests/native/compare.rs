@@ -31,9 +31,8 @@ pub fn masks() -> Vec<Mask> {
 impl Mask {
     fn covers(&self, i: &Instruction, bits: u32) -> bool {
         let (mnemonic, code) = (format!("{:?}", i.mnemonic()), format!("{:?}", i.code()));
-        let named = |n: &String| {
-            *n == mnemonic || *n == code || n == "*" || n.strip_suffix('*').is_some_and(|p| mnemonic.starts_with(p))
-        };
+        let named =
+            |n: &String| *n == mnemonic || *n == code || n.strip_suffix('*').is_some_and(|p| mnemonic.starts_with(p));
         self.bits.is_none_or(|b| b == bits) && self.names.iter().any(named)
     }
 }
@@ -42,34 +41,44 @@ impl Mask {
 #[derive(Default)]
 pub struct Excused {
     pub whole: bool,
+    /// TF shall not be set.
+    pub no_step: bool,
     flags: u64,
     cells: Vec<(usize, u64)>,
-    memory: Option<(u64, u64)>,
-    ulp: bool,
-    fault: bool,
+    memory: Vec<(u64, u64)>,
+    keys: Vec<String>,
+}
+
+impl Excused {
+    fn has(&self, key: &str) -> bool {
+        self.keys.iter().any(|k| k == key)
+    }
+
+    fn add(&mut self, what: &str, i: &Instruction) {
+        let (key, value) = what.split_once('=').unwrap_or((what, ""));
+        let number = |v: &str| u64::from_str_radix(v.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("{what}"));
+        match key {
+            "all" => self.whole = true,
+            "notf" => self.no_step = true,
+            "flags" => self.flags |= number(value),
+            "order" | "fault" | "mask0" | "ours" | "ulp" | "below" | "slot" => self.keys.push(key.to_owned()),
+            "dest" => self.cells.push((i.op0_register().full_register().number(), number(value))),
+            "memory" => {
+                let (from, to) = value.split_once('-').unwrap_or_else(|| panic!("{what}"));
+                self.memory.push((number(from), number(to)));
+            }
+            _ => {
+                let n = crate::state::cell_named(key).unwrap_or_else(|| panic!("{what}"));
+                self.cells.push((n, if value.is_empty() { !0 } else { number(value) }));
+            }
+        }
+    }
 }
 
 /// What the list and the definition of `i` excuse.
 pub fn excused(list: &[Mask], i: &Instruction, bits: u32) -> Excused {
     let mut e = Excused { flags: !(defined(i) | 0x25_4300), ..Excused::default() };
-    for what in list.iter().filter(|m| m.covers(i, bits)).flat_map(|m| &m.what) {
-        let (key, value) = what.split_once('=').unwrap_or((what, ""));
-        let number = |v: &str| u64::from_str_radix(v.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("{what}"));
-        match key {
-            "all" => e.whole = true,
-            "flags" => e.flags |= number(value),
-            "fault" => e.fault = true,
-            "ulp" => e.ulp = true,
-            "memory" => {
-                let (from, to) = value.split_once('-').unwrap_or_else(|| panic!("{what}"));
-                e.memory = Some((number(from), number(to)));
-            }
-            _ => {
-                let n = crate::state::cell_named(key).unwrap_or_else(|| panic!("{what}"));
-                e.cells.push((n, if value.is_empty() { !0 } else { number(value) }));
-            }
-        }
-    }
+    list.iter().filter(|m| m.covers(i, bits)).flat_map(|m| &m.what).for_each(|what| e.add(what, i));
     e
 }
 
@@ -95,41 +104,75 @@ pub fn undefined(c: &Case, i: &Instruction) -> bool {
     matches!(i.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd) && i.op1_register().is_gpr16() && count & 31 > 16
 }
 
-/// Where two outcomes of `c` differ, but for what is excused.
-pub fn difference(c: &Case, e: &Excused, ours: &Outcome, theirs: &Outcome) -> Option<String> {
-    use std::fmt::Write;
-    let mut out = String::new();
-    // In 16- and 32-bit code the upper halves of registers, and the registers that it cannot name, are undefined.
+/// Did the instruction of `c` fault, rather than what is behind it?
+fn faulted(c: &Case, o: &Outcome) -> Option<u64> {
+    let same = [cell::RIP, cell::SEG + 1].iter().all(|n| o.state.0[*n] == c.state.0[*n]);
+    same.then_some(o.state.0[cell::VECTOR])
+}
+
+/// Is the difference between two faults, or between a fault and none, one that the list excuses?
+fn fault_excused(c: &Case, e: &Excused, ours: &Outcome, theirs: &Outcome) -> bool {
+    const GP: u64 = 13;
+    const PF: u64 = 14;
+    const SS: u64 = 12;
+    const AC: u64 = 17;
+    match (faulted(c, ours), faulted(c, theirs)) {
+        (Some(a), Some(b)) => {
+            let early = |v| matches!(v, PF | AC | SS);
+            e.has("fault") || e.has("order") && (early(a) || early(b)) || e.has("ours")
+        }
+        (Some(GP | PF | AC), None) => e.has("ours"),
+        (None, Some(GP | PF | AC)) => e.has("mask0"),
+        _ => false,
+    }
+}
+
+/// The bits of cell `n` to compare.
+fn compared(c: &Case, e: &Excused, theirs: &Outcome, n: usize) -> u64 {
     let narrow = c.bits != 64;
-    let far = ours.state.0[cell::SEG + 1] == 0x33;
-    if e.fault
-        && ours.state.0[cell::VECTOR] == theirs.state.0[cell::VECTOR]
-        && ours.state.0[cell::RIP] == c.state.0[cell::RIP]
-    {
+    let narrowed = narrow || theirs.state.0[cell::SEG + 1] != 0x33;
+    let mask = e.cells.iter().filter(|(m, _)| *m == n).fold(!0, |m, (_, not)| m & !not);
+    match n {
+        cell::FLAGS => mask & !e.flags,
+        // In 16- and 32-bit code the upper halves of registers, and the registers that it cannot name, are undefined.
+        0..=7 if narrowed => mask & 0xffff_ffff,
+        8..=15 if narrowed => 0,
+        cell::FS_BASE | cell::GS_BASE if narrow => 0,
+        // The kernel shows faults on its own half as if a page were there. Source: Linux arch/x86/mm/fault.c.
+        cell::ERROR if theirs.state.0[cell::CR2] >> 47 != 0 => mask & !1,
+        _ => mask,
+    }
+}
+
+/// Where two outcomes of `c` differ, but for what is excused.
+pub fn difference(c: &Case, i: &Instruction, e: &Excused, ours: &Outcome, theirs: &Outcome) -> Option<String> {
+    use std::fmt::Write;
+    if fault_excused(c, e, ours, theirs) {
         return None;
     }
+    let mut out = String::new();
     for n in 0..cell::COUNT {
         let (mut a, mut b) = (ours.state.0[n], theirs.state.0[n]);
         if a == b {
             continue;
         }
-        let mut mask = e.cells.iter().filter(|(m, _)| *m == n).fold(!0, |m, (_, not)| m & !not);
-        match n {
-            cell::FLAGS => mask &= !e.flags,
-            0..=15 if narrow && !far => mask &= if n < 8 { 0xffff_ffff } else { 0 },
-            cell::FS_BASE | cell::GS_BASE if narrow => mask = 0,
-            // The kernel shows faults on its own half as if a page were there. Source: Linux arch/x86/mm/fault.c.
-            cell::ERROR if theirs.state.0[cell::CR2] >> 47 != 0 => mask &= !1,
-            _ => {}
-        }
+        let mask = compared(c, e, theirs, n);
         (a, b) = (a & mask, b & mask);
-        if a != b && !(e.ulp && (cell::ST..cell::K).contains(&n) && near(ours, theirs, n)) {
+        // The return from the host's kernel makes all null selectors 0 (SDM vol. 2A, IRET).
+        let null = (cell::SEG..cell::SEG + 6).contains(&n) && a < 4 && b < 4;
+        if a != b && !null && !(e.has("ulp") && (cell::ST..cell::K).contains(&n) && near(ours, theirs, n)) {
             let _ = write!(out, " {}: {a:#x}, native {b:#x};", name(n));
         }
     }
     let bytes = ours.memory.differences(&theirs.memory);
-    let base = c.patches.iter().map(|p| p.0).find(|_| e.memory.is_some()).unwrap_or(0);
-    let masked = |at: u64| e.memory.is_some_and(|(from, to)| (from..to).contains(&at.wrapping_sub(base)));
+    let base = crate::draw::address(c, i).unwrap_or(0);
+    let below = e.has("below") && faulted(c, theirs).is_some();
+    let stack = crate::draw::stack(c);
+    let masked = |at: u64| {
+        let image = e.memory.iter().any(|(from, to)| (*from..*to).contains(&at.wrapping_sub(base)));
+        let slot = e.has("slot") && (stack.wrapping_sub(2)..stack).contains(&at);
+        image || slot || below && (stack.wrapping_sub(64)..stack).contains(&at)
+    };
     for (at, a, b) in bytes.iter().filter(|(at, _, _)| !masked(*at)).take(6) {
         let _ = write!(out, " [{at:#x}]: {a:#x}, native {b:#x};");
     }

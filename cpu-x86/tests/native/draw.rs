@@ -36,7 +36,7 @@ pub fn case(e: &Encoded, wild: Wild, random: &mut Random) -> Case {
         patches: Vec::new(),
     };
     segments(&mut c, wild, random);
-    registers(&mut c, wild, random);
+    registers(&mut c, &e.instruction, wild, random);
     vectors(&mut c, &e.instruction, random);
     x87(&mut c, wild, random);
     operands(&mut c, &e.instruction, wild, random);
@@ -66,7 +66,7 @@ fn segments(c: &mut Case, wild: Wild, random: &mut Random) {
             s[cell::SEG + n] = u64::from(layout::selector(4 + random.below(6) as usize));
         }
         s[cell::SEG] =
-            random.pick(&[s[cell::SEG], 0, u64::from(layout::selector(FLAT)), u64::from(layout::selector(13))]);
+            random.pick(&[s[cell::SEG], 0, u64::from(layout::selector(FLAT)), u64::from(layout::selector(15))]);
         if random.one_in(2) {
             s[cell::SEG + 2] = u64::from(layout::selector(10 + random.below(3) as usize));
         }
@@ -75,7 +75,7 @@ fn segments(c: &mut Case, wild: Wild, random: &mut Random) {
     s[cell::RIP] = c.at - base;
 }
 
-fn registers(c: &mut Case, wild: Wild, random: &mut Random) {
+fn registers(c: &mut Case, i: &Instruction, wild: Wild, random: &mut Random) {
     let stack =
         STACK + if random.one_in(wild.edges) { PAGE as u64 - random.below(20) } else { 0x7c0 + random.below(32) };
     let stack = if random.one_in(wild.edges) { STACK + random.below(24) } else { stack };
@@ -86,8 +86,9 @@ fn registers(c: &mut Case, wild: Wild, random: &mut Random) {
     s[4] = stack.wrapping_sub(ss) & if c.bits == 64 || random.one_in(2) { !7 | 7 * random.below(2) } else { !3 } | wide;
     s[cell::FLAGS] = random.next() & 0xcd5 | 0x202;
     if random.one_in(wild.modes) {
-        // TF, AC.
-        s[cell::FLAGS] |= random.next() & 0x4_0100;
+        // TF; AC, but with vectors in memory, whose check is the maker's choice (SDM vol. 3A, 6.15).
+        let vector = (0..i.op_count()).any(|n| i.op_register(n).is_vector_register());
+        s[cell::FLAGS] |= random.next() & if vector { 0x100 } else { 0x4_0100 };
     }
 }
 
@@ -162,6 +163,16 @@ fn aim(bytes: u64, wild: Wild, random: &mut Random) -> u64 {
     }
     let near = DATA + PAGE as u64 - 0x200 + random.below(0x400);
     if bytes > 64 { DATA + 64 * random.below(16) + if random.one_in(8) { 16 } else { 0 } } else { near & !(align - 1) }
+}
+
+/// Linear address of the memory operand of `i`.
+pub fn address(c: &Case, i: &Instruction) -> Option<u64> {
+    let n = (0..i.op_count()).find(|n| i.op_kind(*n) == OpKind::Memory)?;
+    let at = i.virtual_address(n, 0, |r, _, _| {
+        let v = if r.is_segment_register() { 0 } else { c.state.0[r.full_register().number()] };
+        Some(if r.size() < 8 { v & ((1 << (8 * r.size())) - 1) } else { v })
+    })?;
+    Some(at.wrapping_add(segment_base(c, i.memory_segment())))
 }
 
 fn segment_base(c: &Case, r: Register) -> u64 {
@@ -278,7 +289,9 @@ fn string(c: &mut Case, i: &Instruction, wild: Wild, random: &mut Random) {
     c.state.0[6] = cut(from.wrapping_sub(source), random.next());
     c.state.0[7] = cut(to.wrapping_sub(if masked { source } else { es }), random.next());
     if !masked {
-        c.state.0[1] = cut(random.below(40), random.next());
+        // Without repetition and 32-bit addresses, AMD keeps RCX; see `exec/int/string.rs`, `nothing`.
+        let least = u64::from(address == 4 && c.bits == 64);
+        c.state.0[1] = cut(least + random.below(40), random.next());
     }
     if random.one_in(2) {
         let same = vec![random.next() as u8 & 1; 128];
@@ -299,7 +312,7 @@ fn target(c: &Case, random: &mut Random) -> u64 {
 }
 
 /// Linear address of the stack pointer.
-fn stack(c: &Case) -> u64 {
+pub fn stack(c: &Case) -> u64 {
     let sp = c.state.0[4];
     let ss = c.state.0[cell::SEG + 2] as u16;
     let big = c.bits == 64 || ss & 4 == 0 || layout::LDT[usize::from(ss >> 3)].flags & layout::local::BIG != 0;
@@ -362,6 +375,9 @@ fn special(c: &mut Case, i: &Instruction, random: &mut Random) {
         Jcxz | Jrcxz | Jecxz | Loop | Loope | Loopne if random.one_in(2) => {
             c.state.0[1] = c.state.0[1] & !0xffff_ffff | random.below(2);
         }
+        // With a memory operand AMD does not look for x87 exceptions.
+        Cvtpi2ps if !i.op1_register().is_mm() => c.state.0[cell::SW] &= !0x80bf,
+        Insb | Insw | Insd | Outsb | Outsw | Outsd => c.state.0[1] |= 1,
         Maskmovq | Maskmovdqu | Wrfsbase | Wrgsbase if random.one_in(2) => {
             c.state.0[first.full_register().number() & 15] = random.corner() & 0x7fff_ffff_ffff;
         }
@@ -453,9 +469,22 @@ fn selectors(c: &mut Case, i: &Instruction, random: &mut Random) {
 
 /// Images of state that can be loaded.
 fn images(c: &mut Case, i: &Instruction, random: &mut Random) {
-    use Mnemonic::{Fldcw, Fldenv, Frstor, Fxrstor, Fxrstor64, Ldmxcsr, Vldmxcsr, Xrstor, Xrstor64};
+    use Mnemonic::{
+        Fldcw, Fldenv, Frstor, Fxrstor, Fxrstor64, Ldmxcsr, Vldmxcsr, Xrstor, Xrstor64, Xsave, Xsave64, Xsavec,
+        Xsavec64, Xsaveopt, Xsaveopt64,
+    };
     let Some(at) = c.patches.last().map(|p| p.0) else { return };
-    if random.one_in(8) {
+    let saves = matches!(i.mnemonic(), Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt | Xsaveopt64);
+    if matches!(i.mnemonic(), Xrstor | Xrstor64) || saves {
+        // What both sides have: x87, SSE, AVX.
+        (c.state.0[0], c.state.0[2]) = (random.next() & 7, 0);
+    }
+    if random.one_in(8) && !saves {
+        if matches!(i.mnemonic(), Fxrstor | Fxrstor64 | Xrstor | Xrstor64 | Ldmxcsr | Vldmxcsr) {
+            // All bits of MXCSR but the one that AMD has and Intel has not.
+            let from = if i.memory_size().size() == 4 { at } else { at + 24 };
+            c.patches.push((from, (random.next() as u32 & !0x2_0000).to_le_bytes().to_vec()));
+        }
         return;
     }
     match i.mnemonic() {
@@ -468,7 +497,11 @@ fn images(c: &mut Case, i: &Instruction, random: &mut Random) {
             c.patches.push((at + 24, (random.next() as u32 & 0xffff).to_le_bytes().to_vec()));
             c.patches.push((at + 512, (random.next() & 7).to_le_bytes().to_vec()));
             c.patches.push((at + 520, vec![0; 56]));
-            c.state.0[0] = random.next();
+        }
+        Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt | Xsaveopt64 => {
+            // The header is a good one.
+            c.patches.push((at + 512, (random.next() & 7).to_le_bytes().to_vec()));
+            c.patches.push((at + 520, vec![0; 56]));
         }
         _ => {}
     }

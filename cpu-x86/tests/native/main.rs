@@ -6,6 +6,7 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![expect(unsafe_code, reason = "runs generated machine code")]
 
+mod bytes;
 mod capture;
 mod compare;
 mod draw;
@@ -57,4 +58,30 @@ fn code_of_32_bits_does_what_the_host_does() {
 #[test]
 fn code_of_16_bits_does_what_the_host_does() {
     compare_all(16, 200);
+}
+
+#[test]
+fn random_bytes_are_instructions_of_the_same_length_to_both() {
+    let Some(mut guard) = capture::native() else {
+        println!("not compared: the host's kernel or processor lacks what that needs");
+        return;
+    };
+    let mut bench = Bench::new(guard.as_mut().expect("made"));
+    let seed = asked("NATIVE_SEED", 0x5eed_0000);
+    let mut wrong = Vec::new();
+    for bits in [64, 32, 16] {
+        let mut random = Random(seed ^ u64::from(bits));
+        let n = bench.try_bytes(bits, asked("NATIVE_BYTES", 60_000), &mut random);
+        println!(
+            "{bits} bits, seed {seed:#x}: {} encodings, {} valid, {} not, {} of other features, {} excused, {} differ",
+            n.encodings,
+            n.valid,
+            n.invalid,
+            n.elsewhere,
+            n.excused,
+            n.differ.values().map(|d| d.0).sum::<u64>()
+        );
+        wrong.extend(n.differ.iter().map(|(code, (n, text))| format!("{code} ({n}): {text}")));
+    }
+    assert!(wrong.is_empty(), "{} codes differ:\n{}", wrong.len(), wrong.join("\n"));
 }

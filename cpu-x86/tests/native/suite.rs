@@ -140,7 +140,10 @@ impl<'a> Bench<'a> {
             End::Endless => return Verdict::Endless,
         };
         let theirs = self.native.run(c);
-        match compare::difference(c, &excused, &ours, &theirs) {
+        if theirs.state.0[crate::state::cell::VECTOR] == crate::capture::TOO_LONG {
+            return Verdict::Endless;
+        }
+        match compare::difference(c, i, &excused, &ours, &theirs) {
             Some(d) => Verdict::Differ(d, Box::new(theirs)),
             None => Verdict::Same(ours),
         }
@@ -150,7 +153,8 @@ impl<'a> Bench<'a> {
     pub fn try_code(&mut self, code: Code, bits: u32, tests: u64, wild: Wild, random: &mut Random, tally: &mut Tally) {
         let mut probe = Instruction::default();
         probe.set_code(code);
-        if compare::excused(&self.masks, &probe, bits).whole {
+        let excused = compare::excused(&self.masks, &probe, bits);
+        if excused.whole {
             tally.excused.push(code);
             return;
         }
@@ -159,7 +163,10 @@ impl<'a> Bench<'a> {
             tries += 1;
             let Some(e) = encode::encoding(code, bits, random) else { continue };
             for _ in 0..16 {
-                let c = draw::case(&e, wild, random);
+                let mut c = draw::case(&e, wild, random);
+                if excused.no_step {
+                    c.state.0[crate::state::cell::FLAGS] &= !0x100;
+                }
                 if compare::undefined(&c, &e.instruction) {
                     tally.skipped += 1;
                     continue;

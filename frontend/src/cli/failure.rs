@@ -2,9 +2,11 @@
 
 use super::status;
 use crate::image::ImageError;
+use crate::lab::LabError;
 use crate::load::{Kind, LoadError};
 use crate::pc::BuildError;
 use crate::report::event::EventError;
+use crate::report::explain::Unknown;
 use emu_core::RamError;
 use miette::Diagnostic;
 use std::fmt::Display;
@@ -23,6 +25,9 @@ pub enum Failure {
         /// What the host said.
         source: std::io::Error,
     },
+    /// A scenario makes no sense.
+    #[error(transparent)]
+    Lab(#[from] Box<LabError>),
     /// Nothing to run was named.
     #[error("no image to run")]
     NoImage,
@@ -65,6 +70,9 @@ pub enum Failure {
     /// What `-e` names is no list of events.
     #[error(transparent)]
     Event(#[from] EventError),
+    /// `explain` of something that is not known.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
     /// `--from` and `--interval` in different units.
     #[error("--from is in instructions and --interval in guest time, or the other way round")]
     MixedUnits,
@@ -109,7 +117,9 @@ impl Failure {
             | Failure::TwoImages { .. }
             | Failure::LogFilter { .. }
             | Failure::NoLesson { .. }
+            | Failure::Lab(_)
             | Failure::Event(_)
+            | Failure::Unknown(_)
             | Failure::ManyEvents
             | Failure::NoPeriod
             | Failure::MixedUnits => status::USAGE,
@@ -141,8 +151,11 @@ impl Failure {
                 Some(format!("make it with: unhalted image debian {kernel} (fetches packages by name, once)"))
             }
             Failure::Image(e) => e.help().map(|h| h.to_string()),
+            Failure::Lab(e) => e.help().map(|h| h.to_string()),
             Failure::Event(e) => Some(event_remedy(e)),
             Failure::MixedUnits => Some("give both as guest time (100ms, 2s) or both as instructions (5Minsn)".to_owned()),
+            Failure::Unknown(e) if !e.near.is_empty() => Some(format!("did you mean {}?", e.near.join(" or "))),
+            Failure::Unknown(_) => Some("unhalted list events, unhalted list msrs show what there is".to_owned()),
             Failure::ManyEvents => Some("run it once for each: runs repeat count for count".to_owned()),
             Failure::NoPeriod => Some("give 1 or more with -c".to_owned()),
             Failure::NoRegion => Some(
@@ -159,6 +172,20 @@ impl Failure {
 impl Diagnostic for Failure {
     fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
         self.remedy().map(|r| Box::new(r) as Box<dyn Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        match self {
+            Failure::Lab(e) => e.source_code(),
+            _ => None,
+        }
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        match self {
+            Failure::Lab(e) => e.labels(),
+            _ => None,
+        }
     }
 }
 

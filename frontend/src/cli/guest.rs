@@ -46,6 +46,9 @@ pub struct Options {
     /// Ticks (2200 a microsecond) that a processor runs before it is the next one's turn
     #[arg(long, default_value_t = DEFAULT_QUANTUM, value_parser = number::count)]
     pub quantum: u64,
+    /// Let the model of the core (predictor, caches, TLBs, slots) observe from the start, not only while a counter takes it
+    #[arg(long)]
+    pub observe: bool,
     /// Pace idle guest time to real time
     #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "on", num_args = 0..=1, require_equals = true)]
     pub realtime: Pace,
@@ -151,6 +154,9 @@ impl Guest {
     /// Files that cannot be read, images that cannot be started.
     pub fn machine(&self, options: &Options) -> Result<Machine, Failure> {
         let mut machine = self.with_setup(options, Machine::build)?;
+        if options.observe {
+            machine.observe_always();
+        }
         let (guest, options) = (self.clone(), options.clone());
         machine.reload_with(Box::new(move || guest.with_setup(&options, Machine::pieces).ok()));
         Ok(machine)

@@ -12,10 +12,17 @@ use std::time::{Duration, Instant};
 
 /// Run one lesson, or list them.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Its name; without one, the lessons are listed
     name: Option<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  unhalted lesson
+  unhalted lesson freeze
+  unhalted stat lesson rings -e instructions:u,instructions:k";
 
 /// Memory of the machine that a lesson runs on.
 const RAM_BYTES: u64 = 16 << 20;
@@ -122,15 +129,19 @@ fn reported(output: &str) -> Vec<(String, u64)> {
     output.lines().filter_map(line).collect()
 }
 
+/// The lessons whose name or title holds `filter`, in the order in which to read them.
+pub fn list(filter: &str) -> String {
+    let chosen = roms::lessons().iter().filter(|l| l.name.contains(filter) || l.title.contains(filter));
+    chosen.map(|l| format!("{:<12} {}\n", l.name, l.title)).collect()
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// No such lesson; the host has no memory for the machine.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let Some(name) = &args.name else {
-        for lesson in roms::lessons() {
-            println!("{:<10} {}", lesson.name, lesson.title);
-        }
+        print!("{}", list(""));
         return Ok(0);
     };
     let lesson = super::guest::lesson(name)?;

@@ -5,9 +5,11 @@
 
 mod demo;
 mod devices;
+mod explain;
 mod failure;
 mod guest;
 mod image;
+mod lab;
 mod lesson;
 mod number;
 mod qemu;
@@ -42,10 +44,10 @@ struct Cli {
 enum Command {
     /// Start a kernel or ROM: bzImage, ELF with PVH note, vmlinux, multiboot, flat ROM
     Run(Box<run::Args>),
-    /// Run a machine and count any events from outside, by ring and processor
     Stat(Box<stat::Args>),
-    /// Run a machine and sample every nth event, for perf report
     Record(Box<record::Args>),
+    Explain(explain::Explain),
+    List(explain::List),
     /// Run the lessons and compare expected with counted (the default)
     Demo(demo::Args),
     /// Run one lesson, or list them
@@ -54,6 +56,8 @@ enum Command {
     Image(image::Args),
     /// List the devices of the machine and where they answer
     Devices(devices::Args),
+    /// Run a scenario of a host with guests: who owned which counter, and who counted what
+    Lab(lab::Args),
 }
 
 /// Runs the program with the arguments of the process.
@@ -75,9 +79,12 @@ pub fn main() -> ExitCode {
             Some(Command::Run(args)) => run::run(&args),
             Some(Command::Stat(args)) => stat::run(&args),
             Some(Command::Record(args)) => record::run(&args),
+            Some(Command::Explain(args)) => explain::explain(&args),
+            Some(Command::List(args)) => explain::list(&args),
             Some(Command::Lesson(args)) => lesson::run(&args),
             Some(Command::Image(args)) => image::run(&args),
             Some(Command::Devices(args)) => devices::run(&args),
+            Some(Command::Lab(args)) => lab::run(&args),
         }
     });
     match result {

@@ -5,7 +5,7 @@ use super::run::explain;
 use super::{Failure, number, status};
 use crate::console::Console;
 use crate::pc::{End, Limits, Machine, tick};
-use crate::report::event;
+use crate::report::event::{self, Event};
 use crate::report::json::{SCHEMA_TEXT, json};
 use crate::report::meter::{Meter, Unit, Windows};
 use crate::report::stat::{Report, warning};
@@ -93,6 +93,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     options.limit.extend(args.to);
     let guest = Guest::of(&options, args.name.as_deref())?;
     let mut machine = guest.machine(&options)?;
+    if events.iter().any(Event::is_observed) {
+        machine.observe_always();
+    }
     let about = guest.about(&options, &machine)?;
     if let Some(text) = warning(&events) {
         tracing::warn!("{text}");

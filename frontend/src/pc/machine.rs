@@ -7,7 +7,7 @@ use super::firmware;
 use super::run::Limits;
 use super::watch::Glance;
 use crate::load::{self, Entry, Kind, LoadError, Piece, Plan, Source};
-use cpu_x86::{Counts, Cpu, Long64, Table};
+use cpu_x86::{Counts, Cpu, Features, Long64, Table};
 use emu_core::{Gpa, Overlap, Ram, RamError, Time};
 use pmu_model::Profile;
 use pmu_model::uarch::Parameters;
@@ -72,8 +72,9 @@ pub struct Machine {
     reload: Option<Reload>,
 }
 
-/// What the PMU offers: full-width writes and PERF_METRICS.
-const PROFILE: Profile = Profile { capabilities: Profile::PLAIN.capabilities | 1 << 15, ..Profile::PLAIN };
+/// What the PMU and, because of it, the processor offer.
+const PROFILE: Profile = Profile::SAPPHIRE_RAPIDS;
+const FEATURES: Features = Features { pebs: true, lbr: true, core_ratio: 22 };
 
 /// Brings the bytes of the image again, for a reset; `None` when they cannot be had any more.
 pub type Reload = Box<dyn FnMut() -> Option<Vec<Piece>>>;
@@ -138,6 +139,12 @@ impl Machine {
     /// The processors, for listings of their state.
     pub fn processors(&self) -> impl Iterator<Item = &Cpu> {
         self.cpus.iter().map(|c| &**c)
+    }
+
+    /// Lets the model of each core observe all that runs, whatever the guest has programmed: what the guest sees and
+    /// counts stays the same.
+    pub fn observe_always(&mut self) {
+        self.pmus.iter_mut().for_each(|pmu| pmu.observe_always(true));
     }
 
     /// All of it as it stands between two runs.
@@ -210,6 +217,7 @@ fn plan(setup: &Setup<'_>) -> Result<Plan, LoadError> {
 fn processor(ram: &Arc<Ram>, apic_id: u32, of: u32) -> Box<Cpu> {
     let mut cpu = Cpu::new(ram.clone(), apic_id);
     cpu.cpu_count = of;
+    cpu.offer(FEATURES);
     cpu
 }
 

@@ -154,7 +154,7 @@ impl Machine {
     fn skip(&mut self, host: &mut dyn Host, start: u64) -> Result<u64, End> {
         let timers = self.cpus.iter().filter_map(|c| c.next_event()).min();
         let alarm = self.board.next_alarm();
-        let interruptible = self.cpus.iter().any(|c| c.flags() & flag::IF != 0);
+        let interruptible = self.cpus.iter().any(|c| c.flags() & flag::IF != 0 || c.is_waiting());
         if !interruptible {
             return Err(End::Halted);
         }

@@ -7,6 +7,7 @@ use super::watch::{MARK_PORT, Watch};
 use cpu_x86::lapic::Message;
 use cpu_x86::{Counts, Doors, Monitor, Refused, Ring, Sampled};
 use emu_core::{Gpa, Space};
+use pmu_model::Now;
 
 /// The doors of processor `apic_id`.
 pub struct Seat<'a> {
@@ -50,6 +51,15 @@ impl Doors for Seat<'_> {
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
         self.pmu.cpuid(leaf, subleaf)
     }
+    fn component_in_use(&mut self, n: u32) -> bool {
+        self.pmu.component_in_use(n)
+    }
+    fn component_save(&mut self, n: u32, to: &mut [u8]) {
+        self.pmu.component_save(n, to);
+    }
+    fn component_restore(&mut self, n: u32, from: Option<&[u8]>, _now: &Counts) -> Result<(), Refused> {
+        self.pmu.component_restore(n, from)
+    }
     fn send_ipi(&mut self, icr: u64) {
         self.board.mail.messages.extend(Message::from_icr(icr).map(|m| (self.apic_id, m)));
     }
@@ -60,11 +70,15 @@ impl Doors for Seat<'_> {
         self.board.acknowledge_pic()
     }
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
-        self.pmu.deadline(now, ring).min(self.watch.deadline(self.apic_id as usize, now, ring))
+        let guest = self.pmu.deadline(now, ring);
+        let now = Now { counts: now, signals: Some(self.pmu.told()) };
+        guest.min(self.watch.deadline(self.apic_id as usize, now, ring))
     }
     fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
+        let requested = self.pmu.settle(now, processor);
+        let now = Now { counts: now, signals: Some(self.pmu.told()) };
         self.due = self.watch.is_due(self.apic_id as usize, now);
-        self.pmu.settle(now, processor)
+        requested
     }
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         self.pmu.monitor()

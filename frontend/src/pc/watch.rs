@@ -8,8 +8,9 @@
 //! that knows nothing of this answers the leaf as its highest basic one, and a PC drops the OUT.
 
 use super::Pmu;
-use cpu_x86::{Counts, Cpu, Ring};
+use cpu_x86::{Cpu, Ring};
 use emu_core::Ram;
+use pmu_model::Now;
 
 /// Where a guest marks points by OUT. Nobody else answers there.
 pub const MARK_PORT: u16 = 0x8950;
@@ -37,9 +38,9 @@ impl Glance<'_> {
 pub trait Watch {
     /// How many more instructions may retire on `processor` in `ring` before [`Watch::is_due`] must be asked: a lower
     /// bound. `u64::MAX`: any number.
-    fn deadline(&mut self, processor: usize, now: &Counts, ring: Ring) -> u64;
+    fn deadline(&mut self, processor: usize, now: Now<'_>, ring: Ring) -> u64;
     /// `processor` stands between two instructions with `now` retired: is there something to be looked at?
-    fn is_due(&mut self, processor: usize, now: &Counts) -> bool;
+    fn is_due(&mut self, processor: usize, now: Now<'_>) -> bool;
     /// The look that was wanted.
     fn look(&mut self, at: &Glance<'_>);
     /// The instruction that `processor` now executes marks a point; [`Watch::is_due`] is asked behind it.
@@ -51,10 +52,10 @@ pub trait Watch {
 pub struct Unwatched;
 
 impl Watch for Unwatched {
-    fn deadline(&mut self, _: usize, _: &Counts, _: Ring) -> u64 {
+    fn deadline(&mut self, _: usize, _: Now<'_>, _: Ring) -> u64 {
         u64::MAX
     }
-    fn is_due(&mut self, _: usize, _: &Counts) -> bool {
+    fn is_due(&mut self, _: usize, _: Now<'_>) -> bool {
         false
     }
     fn look(&mut self, _: &Glance<'_>) {}

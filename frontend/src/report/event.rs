@@ -19,7 +19,8 @@ pub trait Source {
 
 impl Source for Glance<'_> {
     fn value(&self, event: &Event, ring: Ring, processor: usize) -> u64 {
-        event.count((&self.cpus[processor].counts()).into(), ring)
+        let (counts, signals) = (self.cpus[processor].counts(), Some(self.pmus[processor].told()));
+        event.count(Now { counts: &counts, signals }, ring)
     }
     fn processors(&self) -> usize {
         self.cpus.len()

@@ -7,7 +7,8 @@
 
 use super::event::{Event, Source};
 use crate::pc::{Glance, Watch};
-use cpu_x86::{Counts, Ring};
+use cpu_x86::Ring;
+use pmu_model::Now;
 use std::collections::BTreeMap;
 
 /// In what windows are measured.
@@ -147,7 +148,8 @@ impl Meter {
     }
 
     /// What `now` is in the windows' unit, for `processor`.
-    fn position(&mut self, processor: usize, now: &Counts) -> u64 {
+    fn position(&mut self, processor: usize, now: Now<'_>) -> u64 {
+        let now = now.counts;
         self.seen[processor] = now.kernel.instructions + now.user.instructions;
         match self.windows.unit {
             Unit::Ticks => now.clock,
@@ -156,7 +158,7 @@ impl Meter {
     }
 
     /// How far it is to the next point.
-    fn distance(&mut self, processor: usize, now: &Counts) -> u64 {
+    fn distance(&mut self, processor: usize, now: Now<'_>) -> u64 {
         let position = self.position(processor, now);
         self.windows.point(self.cuts[processor].len()).map_or(u64::MAX, |p| p.saturating_sub(position))
     }
@@ -191,7 +193,11 @@ impl Meter {
         let last = self.all(end);
         let reached = self.cuts.iter().map(Vec::len).max().unwrap_or(0).max(1);
         for (cuts, last) in self.cuts.iter_mut().zip(&last) {
-            cuts.resize(reached, last.clone());
+            // A processor that was halted passed these points and did nothing since.
+            for k in cuts.len()..reached {
+                let point = if self.windows.unit == Unit::Ticks { self.windows.point(k) } else { None };
+                cuts.push(Cut { tick: point.unwrap_or(last.tick).min(last.tick), ..last.clone() });
+            }
             cuts.push(last.clone());
         }
         let whole = if self.windows.from == 0 { Kind::Run } else { Kind::Window };
@@ -232,18 +238,18 @@ impl Region {
 }
 
 impl Watch for Meter {
-    fn deadline(&mut self, processor: usize, now: &Counts, _: Ring) -> u64 {
+    fn deadline(&mut self, processor: usize, now: Now<'_>, _: Ring) -> u64 {
         // An instruction takes a tick.
         self.distance(processor, now)
     }
 
-    fn is_due(&mut self, processor: usize, now: &Counts) -> bool {
+    fn is_due(&mut self, processor: usize, now: Now<'_>) -> bool {
         self.distance(processor, now) == 0 || !self.marks.is_empty()
     }
 
     fn look(&mut self, at: &Glance<'_>) {
         let (n, now) = (at.processor, at.cpu().counts());
-        while self.distance(n, &now) == 0 {
+        while self.distance(n, (&now).into()) == 0 {
             match self.windows.unit {
                 Unit::Ticks => {
                     let tick = self.windows.point(self.cuts[n].len()).unwrap_or(now.clock);

@@ -3,6 +3,7 @@
 
 mod about;
 pub mod event;
+pub mod explain;
 pub mod guest;
 pub mod json;
 pub mod meter;

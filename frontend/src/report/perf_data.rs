@@ -4,9 +4,10 @@
 
 use std::io::{self, Write};
 
-/// `PERF_CONTEXT_KERNEL` and `PERF_CONTEXT_USER`: what follows in a call chain is of that ring.
+/// `PERF_CONTEXT_KERNEL`: what follows in a call chain is the kernel's.
 const CONTEXT_KERNEL: u64 = -128i64 as u64;
-const CONTEXT_USER: u64 = -512i64 as u64;
+/// `PERF_CONTEXT_USER`: what follows is the user program's.
+pub const CONTEXT_USER: u64 = -512i64 as u64;
 
 /// Record types and `misc` bits.
 mod record {
@@ -19,8 +20,9 @@ mod record {
     pub const BUILD_ID_SIZE: u16 = 1 << 15;
 }
 
-/// IP TID TIME CALLCHAIN CPU PERIOD IDENTIFIER.
-const SAMPLE_TYPE: u64 = 1 | 2 | 4 | 0x20 | 0x80 | 0x100 | 1 << 16;
+/// IP TID TIME CPU PERIOD IDENTIFIER, and with call chains CALLCHAIN.
+const SAMPLE_TYPE: u64 = 1 | 2 | 4 | 0x80 | 0x100 | 1 << 16;
+const CALLCHAIN: u64 = 0x20;
 /// `perf_event_attr`: 112 bytes, version 5.
 const ATTR_BYTES: usize = 112;
 const HEADER_BYTES: usize = 104;
@@ -59,6 +61,8 @@ pub struct Sampled {
     pub exclude_user: bool,
     #[allow(missing_docs, reason = "see exclude_user")]
     pub exclude_kernel: bool,
+    /// Do the samples hold call chains?
+    pub chains: bool,
 }
 
 /// Where and what the samples were taken of.
@@ -102,8 +106,8 @@ pub struct Sample {
     pub processor: u32,
     /// Events that it stands for.
     pub period: u64,
-    /// Callers, innermost first, without the sampled address.
-    pub callers: Vec<u64>,
+    /// With call chains: callers, innermost first, without the sampled address.
+    pub callers: Option<Vec<u64>>,
 }
 
 /// The records, in the order in which things happened.
@@ -192,9 +196,11 @@ impl Records {
         put32(&mut b, s.processor);
         put32(&mut b, 0);
         put64(&mut b, s.period);
-        let context = if s.user { CONTEXT_USER } else { CONTEXT_KERNEL };
-        put64(&mut b, 2 + s.callers.len() as u64);
-        [context, s.ip].iter().chain(&s.callers).for_each(|v| put64(&mut b, *v));
+        if let Some(callers) = &s.callers {
+            let context = if s.user { CONTEXT_USER } else { CONTEXT_KERNEL };
+            put64(&mut b, 2 + callers.len() as u64);
+            [context, s.ip].iter().chain(callers).for_each(|v| put64(&mut b, *v));
+        }
         self.push(record::SAMPLE, if s.user { record::USER } else { record::KERNEL }, b, None);
     }
 
@@ -241,7 +247,8 @@ fn attr(what: &Sampled) -> Vec<u8> {
     let mut b = Vec::new();
     put32(&mut b, RAW);
     put32(&mut b, ATTR_BYTES as u32);
-    for v in [what.config, what.period, SAMPLE_TYPE, 0, MMAP_COMM_ID_ALL_MMAP2 | exclude] {
+    let sample_type = SAMPLE_TYPE | if what.chains { CALLCHAIN } else { 0 };
+    for v in [what.config, what.period, sample_type, 0, MMAP_COMM_ID_ALL_MMAP2 | exclude] {
         put64(&mut b, v);
     }
     b.resize(ATTR_BYTES, 0);

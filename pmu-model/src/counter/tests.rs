@@ -17,8 +17,8 @@ fn an_overflow_keeps_the_remainder_and_is_reported_once() {
     let mut c = Counter::default();
     c.set(MASK - 9, (&at(100, 0)).into());
     c.select(Some(INSTRUCTIONS), (&at(100, 0)).into());
-    assert_eq!(c.distance((&at(100, 0)).into(), Ring::Kernel), 10);
-    assert_eq!(c.distance((&at(100, 0)).into(), Ring::User), u64::MAX);
+    assert_eq!(c.distance(Ring::Kernel), 10);
+    assert_eq!(c.distance(Ring::User), u64::MAX);
     assert!(!c.take_overflow((&at(109, 7)).into()));
     assert!(c.take_overflow((&at(113, 7)).into()));
     assert_eq!(c.value((&at(113, 7)).into()), 3);
@@ -40,7 +40,7 @@ fn slots_come_six_at_a_time() {
     let mut c = Counter::default();
     c.set(MASK - 12, (&at(0, 0)).into());
     c.select(Some(Selection { formula: Formula::of(Fact::Slots), ..INSTRUCTIONS }), (&at(0, 0)).into());
-    assert_eq!(c.distance((&at(0, 0)).into(), Ring::Kernel), 3);
+    assert_eq!(c.distance(Ring::Kernel), 3);
     assert!(!c.take_overflow((&at(2, 0)).into()));
     assert!(c.take_overflow((&at(3, 0)).into()));
     assert_eq!(c.value((&at(3, 0)).into()), 5);
@@ -58,7 +58,7 @@ fn only_what_is_observed_while_it_counts_is_counted() {
     assert_eq!(c.value(Now { counts: &counts, signals: Some(&signals) }), 27);
     // Two lines an instruction at most, as a rule.
     c.set(MASK - 20, Now { counts: &counts, signals: Some(&signals) });
-    assert_eq!(c.distance(Now { counts: &counts, signals: Some(&signals) }, Ring::User), 11);
+    assert_eq!(c.distance(Ring::User), 11);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn what_can_never_happen_has_no_deadline() {
     let mut c = Counter::default();
     c.select(Some(Selection { formula: Formula::NEVER, os: true, usr: true }), (&at(0, 0)).into());
     c.set(MASK, (&at(0, 0)).into());
-    assert_eq!(c.distance((&at(5, 5)).into(), Ring::User), u64::MAX);
+    assert_eq!(c.distance(Ring::User), u64::MAX);
 }
 
 #[test]

@@ -188,6 +188,31 @@ happenings! {
     MemoryBound = 0x10a4, "topdown-mem-bound";
 }
 
+impl Happening {
+    /// What an event of perf's counts: like [`Happening::of_config`], and the pseudo encodings that only fixed counters
+    /// and the metrics have.
+    pub const fn of_event(config: u64) -> Option<Happening> {
+        match config & 0xffff {
+            0x0100 => Some(Happening::Retired),
+            0x0300 => Some(Happening::RefCycles),
+            0x0400 => Some(Happening::Slots),
+            0x8000 => Some(Happening::Retiring),
+            0x8100 => Some(Happening::BadSpeculation),
+            0x8200 => Some(Happening::FrontEnd),
+            0x8300 => Some(Happening::BackEnd),
+            0x8400 => Some(Happening::Heavy),
+            0x8500 => Some(Happening::Mispredicted),
+            0x8700 => Some(Happening::MemoryBound),
+            other => Happening::of_config(other),
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Happening> {
+        Happening::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
 /// How many kinds of happenings there are.
 pub const KINDS: usize = Happening::ALL.len();
 
@@ -252,6 +277,19 @@ impl Ledger {
     pub fn enter(&mut self, cell: Cell, burst: &Burst) {
         for (cells, n) in self.cells.iter_mut().zip(burst.0) {
             cells[cell] = cells[cell].wrapping_add(n);
+        }
+    }
+
+    /// What was entered since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Ledger) -> Ledger {
+        Ledger { cells: std::array::from_fn(|n| self.cells[n] - before.cells[n]) }
+    }
+
+    /// Adds another account.
+    pub fn add(&mut self, other: &Ledger) {
+        for (cells, more) in self.cells.iter_mut().zip(other.cells) {
+            Cell::ALL.into_iter().for_each(|cell| cells[cell] = cells[cell].wrapping_add(more[cell]));
         }
     }
 

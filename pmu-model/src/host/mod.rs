@@ -19,14 +19,19 @@
 //! The rules are those of Linux; `S0` to `S4` are the discussions that spec/pmu.md chapter 8 lists.
 
 pub mod admission;
+pub mod aperf;
 pub mod attr;
 pub mod cell;
 pub mod constraint;
 pub mod event;
+pub mod exits;
 pub mod filter;
+pub mod owners;
 pub mod perf;
 pub mod physical;
 pub mod registers;
+pub mod scenario;
 pub mod sched;
+pub mod select;
 pub mod switch;
 pub mod vpmu;

@@ -36,6 +36,8 @@ pub struct Perf {
     guest_loaded: bool,
     /// The PMU's counters that perf may use.
     available: Counters,
+    /// The clock in which time is told: core cycles of a second.
+    pub cycles_per_second: u64,
     /// More samples than this in a tick stop an event until the next.
     pub max_samples_per_tick: u32,
 }
@@ -51,6 +53,7 @@ impl Perf {
             on: Vec::new(),
             guest_loaded: false,
             available: pmu.shape().assignable(),
+            cycles_per_second: 2_200_000_000,
             max_samples_per_tick: MAX_SAMPLES_PER_TICK,
         }
     }
@@ -210,11 +213,7 @@ impl Perf {
     /// Reads an event, up to now.
     pub fn read(&mut self, pmu: &mut Pmu, id: EventId) -> Option<Reading> {
         self.update(pmu, id);
-        let event = self.find(id)?;
-        Some(match event.state {
-            State::Error => Reading::EndOfFile,
-            _ => Reading::Value { count: event.count, enabled: event.enabled, running: event.running },
-        })
+        self.find(id).map(Reading::of)
     }
 
     /// Takes lists off and offers again all that is off. A pinned class takes the flexible ones with it.
@@ -245,6 +244,12 @@ impl Perf {
         self.list_out(Class::TaskPinned);
         self.list_out(Class::TaskFlexible);
         self.task.take()
+    }
+
+    /// Whether the multiplexing timer is armed.
+    pub fn needs_rotation(&self) -> bool {
+        let contexts = [Some(&self.context), self.task.as_ref().map(|(_, context)| context)];
+        !self.guest_loaded && contexts.into_iter().flatten().any(|context| context.rotate_necessary)
     }
 
     /// The multiplexing timer fires. Returns whether anything had to rotate.

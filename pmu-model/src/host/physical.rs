@@ -37,6 +37,8 @@ pub struct PhysicalCpu {
     pub policy: Policy,
     /// How often that was done.
     pub switches: Switches,
+    /// What the host's kernel executes when an exit is the PMU's: an intercepted access, or its interrupt.
+    pub exit_work: Burst,
     /// A guest owns the PMU for good.
     pub passed_through: bool,
     vmcs: Vmcs,
@@ -54,6 +56,7 @@ impl PhysicalCpu {
             ledger: Ledger::default(),
             policy,
             switches: Switches::default(),
+            exit_work: Burst::default(),
             passed_through: false,
             vmcs: Vmcs::default(),
         }
@@ -89,6 +92,12 @@ impl PhysicalCpu {
     pub fn retire(&mut self, ring: Privilege, burst: &Burst) -> Counters {
         self.ledger.enter(Cell::new(self.world, ring), burst);
         self.pmu.retire(ring, burst)
+    }
+
+    /// The host serves an exit that the PMU caused.
+    pub fn serve_exit(&mut self) {
+        let work = self.exit_work;
+        self.run_host(Privilege::Kernel, &work);
     }
 
     /// The host itself ran: its own PMIs are handled at once.

@@ -84,7 +84,7 @@ impl Direction {
         let seen = &mut self.filter[(pc ^ pc >> 14) as usize & (FILTER - 1)];
         let (known, way) = (*seen & !3 == tag, if taken { 2 } else { 1 });
         if known && *seen & 3 == BOTH {
-            return self.from_tables(pc, taken, folds);
+            return self.by_tables(pc, taken, folds);
         }
         let before = if known { *seen & 3 } else { 0 };
         let predicted = before == 2;
@@ -95,7 +95,7 @@ impl Direction {
         predicted
     }
 
-    fn from_tables(&mut self, pc: u64, taken: bool, folds: &[Fold; 6]) -> bool {
+    fn by_tables(&mut self, pc: u64, taken: bool, folds: &[Fold; 6]) -> bool {
         let places = Places::of(pc, folds);
         let hit = |t: usize, all: &[Box<[Entry]>; 3]| all[t][places.0[t].0].tag == places.0[t].1;
         let provider = (0..3).rev().find(|&t| hit(t, &self.tagged));

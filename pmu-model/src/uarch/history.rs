@@ -14,18 +14,20 @@ pub(super) struct Fold {
     pub value: u32,
     length: u32,
     width: u32,
+    /// Where the two bits that leave the history are in the value.
+    leave: [u32; 2],
 }
 
 impl Fold {
     /// Of `length` bits, at least 16 and at most [`BITS`], into `width`, 8 to 16.
     pub const fn new(length: u32, width: u32) -> Fold {
-        Fold { value: 0, length, width }
+        Fold { value: 0, length, width, leave: [length % width, (length + 1) % width] }
     }
 
     fn shift(&mut self, oldest: [u32; 2], footprint: u16) {
         let (w, mask) = (self.width, (1 << self.width) - 1);
         let mut v = (self.value << 2 | self.value >> (w - 2)) & mask;
-        v ^= oldest[0] << (self.length % w) ^ oldest[1] << ((self.length + 1) % w);
+        v ^= oldest[0] << self.leave[0] ^ oldest[1] << self.leave[1];
         let footprint = u32::from(footprint);
         self.value = v ^ (footprint & mask) ^ footprint >> w;
     }

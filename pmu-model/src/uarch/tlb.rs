@@ -148,14 +148,6 @@ impl Ordered {
     }
 }
 
-/// Whose access is translated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Load,
-    Store,
-    Fetch,
-}
-
 /// Where a translation came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {

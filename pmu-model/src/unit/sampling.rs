@@ -84,6 +84,11 @@ impl Unit {
         bits().filter(|&bit| self.has_adaptive_bit(bit)).fold(0, |v, bit| v | 1 << bit)
     }
 
+    /// Event select and unit mask of the general counter at GLOBAL_STATUS bit `bit`; 0 for the others.
+    pub fn event_code(&self, bit: u32) -> u16 {
+        self.event_select.get(bit as usize).map_or(0, |&s| s as u16)
+    }
+
     /// Are the LBRs frozen (GLOBAL_STATUS.LBR_FRZ)?
     pub fn lbrs_are_frozen(&self) -> bool {
         self.status & register::LBR_FRZ != 0

@@ -120,7 +120,8 @@ pub fn enter(cpu: &mut Cpu, i: &Instruction) -> Done {
         let frame = cpu.regs[RBP].wrapping_sub(n * bytes) & cpu.stack_mask();
         from[n as usize] = checked(cpu, w, frame, Access::Read)?;
     }
-    let frame = below(cpu, bytes);
+    // All of ESP also where only SP moves (hardware; Bochs does the same).
+    let frame = cpu.regs[RSP] & !cpu.stack_mask() | below(cpu, bytes);
     for (n, to) in to[..=levels as usize].iter().enumerate() {
         let v = match n as u64 {
             0 => cpu.regs[RBP],

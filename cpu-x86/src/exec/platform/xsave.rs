@@ -2,11 +2,12 @@
 //!
 //! Source: SDM vol. 1, 13.7 to 13.12; vol. 2.
 
+use crate::door::Refused;
 use crate::fault::{Done, Stop};
 use crate::memory::Access;
 use crate::save::{
-    AVX, EXTENDED, Image, LEGACY_BYTES, MXCSR_INITIAL, SSE, SUPERVISOR, X87, compacted_bytes, components,
-    standard_bytes,
+    AVX, EXTENDED, Image, LBR, LBR_BYTES, LBR_COMPONENT, LEGACY_BYTES, MXCSR_INITIAL, SSE, SUPERVISOR, X87,
+    compacted_bytes, components, lbr_offset, standard_bytes,
 };
 use crate::state::{Cpu, cr0, cr4};
 use iced_x86::{Instruction, Mnemonic};
@@ -44,6 +45,46 @@ impl Cpu {
     fn requested(&self, supervisor: bool) -> u64 {
         let asked = self.regs[2] << 32 | self.regs[0] & 0xffff_ffff;
         asked & (self.xcr0 | if supervisor { self.msr.xss & SUPERVISOR } else { 0 })
+    }
+
+    /// Would storing component 15 to the compacted area at `to` fault? Its bit, if it is asked for and not in its initial
+    /// configuration.
+    ///
+    /// # Errors
+    /// What storing raises.
+    fn probe_lbr(&mut self, to: u64, rfbm: u64) -> Result<u64, Stop> {
+        if rfbm & LBR == 0 {
+            return Ok(0);
+        }
+        self.probe(to.wrapping_add(lbr_offset(rfbm).into()), LBR_BYTES, Access::Write)?;
+        Ok(if self.with_doors(|doors, _| doors.component_in_use(LBR_COMPONENT)) { LBR } else { 0 })
+    }
+
+    /// Stores component 15 to the compacted area at `to`, which was probed, if `which` has it.
+    fn store_lbr(&mut self, to: u64, rfbm: u64, which: u64) -> Done {
+        if which & LBR == 0 {
+            return Ok(());
+        }
+        let mut records = [0; LBR_BYTES as usize];
+        self.with_doors(|doors, _| doors.component_save(LBR_COMPONENT, &mut records));
+        self.store_bytes(to.wrapping_add(lbr_offset(rfbm).into()), &records)
+    }
+
+    /// Loads component 15, if it is asked for, from the compacted area at `at`, or its initial configuration.
+    ///
+    /// # Errors
+    /// #GP(0): the doors refuse it. What reading raises.
+    fn restore_lbr(&mut self, rfbm: u64, at: u64, present: u64, format: u64) -> Done {
+        if rfbm & LBR == 0 {
+            return Ok(());
+        }
+        let mut records = [0; LBR_BYTES as usize];
+        let there = present & LBR != 0;
+        if there {
+            self.load_bytes(at.wrapping_add(lbr_offset(format).into()), &mut records)?;
+        }
+        let from = there.then_some(&records[..]);
+        self.with_doors(|doors, now| doors.component_restore(LBR_COMPONENT, from, now)).map_err(|Refused| Stop::gp(0))
     }
 
     /// Would storing to the area at `to` fault: legacy region, header, and the extended components of `which`?
@@ -113,8 +154,9 @@ fn save_standard(c: &mut Cpu, i: &Instruction, skip_initial: bool) -> Done {
     let rfbm = c.requested(false);
     let bytes = standard_bytes(rfbm);
     let at = c.area(i, bytes, 64, Access::Write)?;
-    let old = c.load(at.wrapping_add(XSTATE_BV as u64), 8)?;
+    // The header is written too: a page that is not there faults as one to be written.
     c.probe_area(at, rfbm, None)?;
+    let old = c.load(at.wrapping_add(XSTATE_BV as u64), 8)?;
     let in_use = c.in_use();
     let which = if skip_initial { rfbm & in_use } else { rfbm };
     c.store_components(at, is_wide(i), which, None, rfbm & (SSE | AVX) != 0)?;
@@ -138,10 +180,12 @@ fn save_compacted(c: &mut Cpu, i: &Instruction, supervisor: bool) -> Done {
     let bytes = compacted_bytes(rfbm);
     let at = c.area(i, bytes, 64, Access::Write)?;
     c.probe_area(at, rfbm, Some(rfbm))?;
+    let records = c.probe_lbr(at, rfbm)?;
     let mxcsr_in_use = if c.mxcsr != MXCSR_INITIAL { SSE } else { 0 };
     let which = rfbm & (c.in_use() | mxcsr_in_use);
     c.store_components(at, is_wide(i), which, Some(rfbm), which & SSE != 0)?;
-    c.store(at.wrapping_add(XSTATE_BV as u64), 8, which)?;
+    c.store_lbr(at, rfbm, records)?;
+    c.store(at.wrapping_add(XSTATE_BV as u64), 8, which | records)?;
     c.store(at.wrapping_add(XCOMP_BV as u64), 8, rfbm | COMPACTED)
 }
 
@@ -182,6 +226,7 @@ fn restore(c: &mut Cpu, i: &Instruction, supervisor: bool) -> Done {
     } else {
         (rfbm & (SSE | AVX) != 0).then(|| a.mxcsr()).transpose()?
     };
+    c.restore_lbr(rfbm, at, present, format)?;
     c.mxcsr = mxcsr.unwrap_or(c.mxcsr);
     let from = |component: u64| (present & component != 0).then_some(&a);
     if rfbm & X87 != 0 {

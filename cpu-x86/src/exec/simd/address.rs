@@ -56,6 +56,11 @@ impl Address {
         base.wrapping_add(index).wrapping_add(self.displacement) & u64::MAX >> (64 - self.bits.clamp(1, 64))
     }
 
+    /// Linear address outside 64-bit mode, whatever the segment allows.
+    pub(super) fn unchecked(&self, cpu: &Cpu) -> u64 {
+        cpu.segment(self.segment).base.wrapping_add(self.offset(cpu))
+    }
+
     /// Linear address of `bytes`, `by` bytes behind the operand's start, checked for `access`.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Source: SDM vol. 2, LDMXCSR, STMXCSR, EMMS, VZEROUPPER, VZEROALL, CRC32, PREFETCHh; vol. 1, 10.2.3 (MXCSR).
 
-use super::check::{check_avx, check_sse};
+use super::check::{check_avx, check_sse, enter_mmx};
 use super::describe::Kernel;
 use crate::exec::Meaning;
 use crate::fault::{Done, Stop};
@@ -17,9 +17,15 @@ pub fn kernel(m: Mnemonic) -> Option<Kernel> {
     Some(match m {
         Mnemonic::Vzeroupper => Kernel::Whole(|cpu| clear_vectors(cpu, 16)),
         Mnemonic::Vzeroall => Kernel::Whole(|cpu| clear_vectors(cpu, 0)),
-        Mnemonic::Emms => Kernel::Whole(|cpu| cpu.fpu.tag = 0xffff),
+        Mnemonic::Emms => Kernel::Whole(empty_mmx),
         _ => return None,
     })
+}
+
+/// EMMS: all registers are empty, and TOP is 0. Source: SDM vol. 3A, table 13-1.
+fn empty_mmx(cpu: &mut Cpu) {
+    enter_mmx(cpu);
+    cpu.fpu.tag = 0xffff;
 }
 
 /// The meaning of `i`, if it is here.

@@ -145,8 +145,11 @@ fn gather(cpu: &mut Cpu, i: &Instruction, index_bytes: usize, bytes: usize) -> D
                 .linear(segment, at, bytes as u32, Access::Read)
                 .and_then(|at| cpu.load_bytes(at, &mut r.0[k * bytes..(k + 1) * bytes]));
             if let Err(stop) = loaded {
-                set_vector(cpu, dst, &r);
-                set_vector(cpu, mask, &left);
+                // What is above the vectors is cleared at the end only (hardware; Bochs does the same).
+                for (n, v) in [(d, &r), (m, &left)] {
+                    let bytes = count * bytes;
+                    cpu.vec[n & 31].0[..bytes].copy_from_slice(&v.0[..bytes]);
+                }
                 return Err(stop);
             }
         }

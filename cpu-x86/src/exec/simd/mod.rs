@@ -102,10 +102,22 @@ impl Vector {
         };
         simd.check(cpu)?;
         let at = match simd.access() {
-            Some(access) => address.linear(cpu, u32::from(simd.memory_bytes), access)?,
+            Some(access) => {
+                let linear = address.linear(cpu, u32::from(simd.memory_bytes), access);
+                linear.map_err(|stop| if simd.is_misaligned(cpu, address) { Stop::gp(0) } else { stop })?
+            }
             None => 0,
         };
         simd.run(cpu, at)
+    }
+}
+
+impl Simd {
+    /// Outside 64-bit mode #GP for a misaligned operand goes before #SS for one beyond the limit of the stack segment
+    /// (hardware; Bochs does the same).
+    #[cold]
+    fn is_misaligned(&self, cpu: &Cpu, address: &Address) -> bool {
+        self.aligned && !cpu.is_64bit() && address.unchecked(cpu) & (u64::from(self.memory_bytes) - 1) != 0
     }
 }
 

@@ -7,6 +7,7 @@ use super::check::{check_avx, check_mmx, check_sse, enter_mmx};
 use super::describe::{Kernel, Needs, Place, Simd};
 use super::value::V;
 use crate::fault::{Done, Stop};
+use crate::memory::Access;
 use crate::state::Cpu;
 use softfp::{Env, flag};
 
@@ -137,6 +138,21 @@ impl Simd {
     }
 }
 
+impl Simd {
+    /// What comes before #XM: a page fault of the destination (SDM vol. 3A, table 6-2), and the passage to MMX
+    /// (hardware; Bochs does the same).
+    #[cold]
+    fn before_raising(&self, cpu: &mut Cpu, at: u64) -> Done {
+        if self.dst == Place::Memory {
+            cpu.probe(at, self.memory_bytes.into(), Access::Write)?;
+        }
+        if self.enters_mmx {
+            enter_mmx(cpu);
+        }
+        Ok(())
+    }
+}
+
 /// A function that runs descriptions of one shape, with the memory operand at the linear address given.
 pub type Run = fn(&Simd, &mut Cpu, u64) -> Done;
 
@@ -215,6 +231,9 @@ fn general(s: &Simd, cpu: &mut Cpu, at: u64) -> Done {
     }
     if !matches!(s.kernel, Kernel::FpSteps(_)) {
         settle(&mut env, earlier);
+    }
+    if env.flags & !env.masks != 0 {
+        s.before_raising(cpu, at)?;
     }
     raise(cpu, &env)?;
     match flags {

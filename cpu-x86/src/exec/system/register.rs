@@ -71,6 +71,10 @@ pub(super) fn mov_to_dr(cpu: &mut Cpu, i: &Instruction) -> Done {
         7 => v & DR7_WRITABLE | DR7,
         _ => v,
     };
+    if n == 7 && cpu.data_armed() {
+        // No translation is remembered while accesses are watched; those from before would hide them.
+        cpu.forget_data();
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ const CONTROL: u16 = 0x1f3f;
 
 impl Fpu {
     /// Loads the control word; ES follows the new masks.
-    pub(super) fn set_control(&mut self, v: u16) {
+    pub(crate) fn set_control(&mut self, v: u16) {
         self.cw = v & CONTROL | 0x40;
         self.summarise();
     }

@@ -139,9 +139,10 @@ impl Cpu {
             self.fpu.dp = self.offset(i);
         }
         let mut b = [0; 16];
-        let bytes = b.get_mut(..i.len()).unwrap_or_default();
-        let read =
-            self.linear(Seg::Cs, self.rip, i.len() as u32, Access::Execute).and_then(|at| self.load_bytes(at, bytes));
+        // Byte by byte: code has no alignment to be checked.
+        let read = self.linear(Seg::Cs, self.rip, i.len() as u32, Access::Execute).and_then(|at| {
+            b.chunks_mut(1).take(i.len()).zip(0u64..).try_for_each(|(b, n)| self.load_bytes(at.wrapping_add(n), b))
+        });
         let opcode = b.windows(2).find(|w| w[0] & 0xf8 == 0xd8);
         if let (Ok(()), Some(&[first, second])) = (read, opcode) {
             self.fpu.op = u16::from(first & 7) << 8 | u16::from(second);

@@ -114,7 +114,7 @@ mod tests {
     /// struct task { int pid; union { long a; struct { int b; const struct mm *mm; }; }; }
     fn blob() -> Vec<u8> {
         let strings = b"\0int\0task\0pid\0a\0b\0mm\0";
-        let at = |s: &str| strings.windows(s.len() + 1).position(|w| &w[..s.len()] == s.as_bytes()).unwrap() as u32;
+        let at = |s: &str| strings.windows(s.len()).position(|w| w == s.as_bytes()).unwrap() as u32;
         let words = |w: &[u32]| w.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
         let kind = |k: u32, n: u32| k << 24 | n;
         let types = [

@@ -49,10 +49,9 @@ pub fn find(ram: &Ram) -> Vec<Symbol> {
                 let digits = at + hit as u64;
                 let (from, to) = (digits.saturating_sub(BEFORE).max(slot.base.0) & !7, (digits + BEHIND).min(end));
                 let mut window = vec![0; (to - from) as usize];
-                if ram.read(Gpa(from), &mut window) {
-                    if let Some(symbols) = parse(&window, (digits - from) as usize) {
-                        return symbols;
-                    }
+                let there = ram.read(Gpa(from), &mut window);
+                if let Some(symbols) = there.then(|| parse(&window, (digits - from) as usize)).flatten() {
+                    return symbols;
                 }
             }
             at += CHUNK as u64;

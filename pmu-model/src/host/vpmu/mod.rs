@@ -66,6 +66,8 @@ pub struct Vcpu {
     pub vpmu: Vpmu,
     /// The task's events, while it does not run.
     context: Context,
+    /// The CPU under it has another PMU than the one that backs its counters: they stand still, and nobody tells.
+    pub blind: bool,
     /// VM exits so far.
     pub exits: u64,
     /// Exits that an access to the PMU caused.
@@ -83,7 +85,7 @@ impl Vcpu {
             Mode::Mediated => Vpmu::Mediated(Box::new(Mediated::new(registers()))),
             Mode::PassThrough => Vpmu::PassThrough(Box::new(registers())),
         };
-        Vcpu { task, vpmu, context: Context::default(), exits: 0, pmu_exits: 0 }
+        Vcpu { task, vpmu, context: Context::default(), blind: false, exits: 0, pmu_exits: 0 }
     }
 
     /// The registers kept in software, if there are any.
@@ -111,12 +113,17 @@ impl Vcpu {
         &self.context
     }
 
+    /// The same, to open, close or change events of a task that does not run.
+    pub fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
+
     /// The vCPU's task is scheduled in and goes into its loop: point A of `switch`.
     ///
     /// A passed-through PMU belongs to the guest from here on, for good: neither entry nor exit changes it, so it counts
     /// whatever the CPU does. [D: "raw" in spec/pmu.md 5.1 says direct for everything, and nothing of switching.]
     pub fn load(&mut self, cpu: &mut PhysicalCpu) {
-        let context = std::mem::take(&mut self.context);
+        let context = if self.blind { Context::default() } else { std::mem::take(&mut self.context) };
         match &mut self.vpmu {
             Vpmu::PassThrough(_) => cpu.passed_through = true,
             Vpmu::None | Vpmu::PerfBased(_) | Vpmu::Mediated(_) => {
@@ -132,8 +139,8 @@ impl Vcpu {
     pub fn enter(&mut self, cpu: &mut PhysicalCpu) {
         match &mut self.vpmu {
             Vpmu::Mediated(vpmu) => vpmu.at_entry(cpu),
-            Vpmu::PerfBased(vpmu) => vpmu.at_entry(cpu),
-            Vpmu::None | Vpmu::PassThrough(_) => {}
+            Vpmu::PerfBased(vpmu) if !self.blind => vpmu.at_entry(cpu),
+            Vpmu::None | Vpmu::PerfBased(_) | Vpmu::PassThrough(_) => {}
         }
         if matches!(self.vpmu, Vpmu::None | Vpmu::PerfBased(_)) {
             let fields = Vmcs { guest: cpu.perf.control(World::Guest), host: cpu.perf.control(World::Host) };
@@ -159,8 +166,57 @@ impl Vcpu {
         if let Vpmu::Mediated(vpmu) = &mut self.vpmu {
             vpmu.at_leave(cpu);
         }
-        if let Some((_, context)) = cpu.perf.task_out(&mut cpu.pmu) {
+        if let Some((_, context)) = cpu.perf.task_out(&mut cpu.pmu)
+            && !self.blind
+        {
             self.context = context;
+        }
+    }
+
+    /// Out of the loop to user space and its monitor: point D, but the task stays.
+    pub fn to_user_space(&mut self, cpu: &mut PhysicalCpu) {
+        if let Vpmu::Mediated(vpmu) = &mut self.vpmu {
+            vpmu.at_leave(cpu);
+        }
+    }
+
+    /// Back from user space into the loop: point A.
+    pub fn from_user_space(&mut self, cpu: &mut PhysicalCpu) {
+        if let Vpmu::Mediated(vpmu) = &mut self.vpmu {
+            vpmu.at_loop(cpu);
+        }
+    }
+
+    /// An exit that is handled without leaving the inner loop, if it may be: the guest's state stays in, and nothing
+    /// counts what `work` is. It may not where the exit completes an instruction that an enabled counter counts. Returns
+    /// whether it was done. Source: spec/pmu.md 5.5.6.
+    pub fn fast_exit(&mut self, cpu: &mut PhysicalCpu, emulates: Option<Privilege>, work: &Burst) -> bool {
+        let Vpmu::Mediated(vpmu) = &self.vpmu else { return false };
+        let counted = emulates.is_some_and(|ring| !vpmu.registers.counters_of_emulated(ring, true).is_empty());
+        if vpmu.need_load || counted {
+            return false;
+        }
+        self.exits += 1;
+        let control = cpu.exit();
+        cpu.run_host(Privilege::Kernel, work);
+        if let Vpmu::Mediated(vpmu) = &mut self.vpmu {
+            vpmu.registers.global_control = control;
+        }
+        cpu.enter();
+        true
+    }
+
+    /// A counter as the guest would read it now, without reading it. `cpu` is where the vCPU's task runs, if it does.
+    pub fn peek(&self, cpu: Option<&PhysicalCpu>, counter: Counter) -> u64 {
+        // A blind vCPU's events stay with its task.
+        match (&self.vpmu, cpu.filter(|_| !self.blind)) {
+            (Vpmu::None, _) => 0,
+            (Vpmu::PassThrough(registers), None) => registers.count(counter),
+            (Vpmu::PassThrough(_), Some(cpu)) => cpu.pmu.peek(Register::Count(counter)),
+            (Vpmu::Mediated(vpmu), Some(cpu)) if vpmu.resident.holds(counter) => cpu.pmu.peek(Register::Count(counter)),
+            (Vpmu::Mediated(vpmu), _) => vpmu.registers.count(counter),
+            (Vpmu::PerfBased(vpmu), Some(cpu)) => vpmu.peek(|id| cpu.perf.find(id), Some(&cpu.pmu), counter),
+            (Vpmu::PerfBased(vpmu), None) => vpmu.peek(|id| self.context.find(id), None, counter),
         }
     }
 
@@ -176,11 +232,13 @@ impl Vcpu {
             Vpmu::Mediated(vpmu) if vpmu.registers.lvtpc_masked => vpmu.registers.pmis_dropped += 1,
             Vpmu::Mediated(_) => {
                 self.exit(cpu);
+                cpu.serve_exit();
                 self.registers_mut().into_iter().for_each(GuestRegisters::interrupt);
                 self.enter(cpu);
             }
             Vpmu::None | Vpmu::PerfBased(_) => {
                 self.exit(cpu);
+                cpu.serve_exit();
                 cpu.perf.overflow(&mut cpu.pmu, asking);
                 if let Vpmu::PerfBased(vpmu) = &mut self.vpmu {
                     vpmu.after_overflow(cpu);
@@ -208,6 +266,7 @@ impl Vcpu {
         }
         self.pmu_exits += 1;
         self.exit(cpu);
+        cpu.serve_exit();
         let value = match &mut self.vpmu {
             Vpmu::PerfBased(vpmu) => vpmu.read(cpu, register),
             Vpmu::Mediated(vpmu) => vpmu.read(cpu, register),
@@ -237,6 +296,7 @@ impl Vcpu {
         }
         self.pmu_exits += 1;
         self.exit(cpu);
+        cpu.serve_exit();
         match &mut self.vpmu {
             Vpmu::PerfBased(vpmu) => vpmu.write(cpu, register, value),
             Vpmu::Mediated(vpmu) => vpmu.write(cpu, register, value),

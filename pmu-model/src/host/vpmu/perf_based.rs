@@ -16,10 +16,10 @@ use super::guest::GuestRegisters;
 use crate::host::attr::{Attr, EventId, Exclude, Target, TaskId};
 use crate::host::cell::Privilege;
 use crate::host::constraint::{Counter, Counters};
-use crate::host::event::{State, VMETRICS};
+use crate::host::event::{Event, State, VMETRICS};
 use crate::host::perf::Perf;
 use crate::host::physical::PhysicalCpu;
-use crate::host::registers::{MASK, Register};
+use crate::host::registers::{MASK, Pmu, Register};
 
 /// The host's side of one guest counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,6 +177,31 @@ impl PerfBased {
             }
             other => self.registers.kept(other),
         }
+    }
+
+    /// A counter as the guest would read it, its event found by `find` and read from `pmu` while it is on.
+    pub fn peek<'a>(&self, find: impl Fn(EventId) -> Option<&'a Event>, pmu: Option<&Pmu>, counter: Counter) -> u64 {
+        let event = find(event_of(self.task, counter));
+        let live = event.zip(pmu).and_then(|(event, pmu)| {
+            Some(pmu.peek(Register::Count(event.counter?)).wrapping_sub(event.previous) & MASK)
+        });
+        if counter == SLOTS && self.metrics_mode {
+            return event.map_or(0, |event| event.count.wrapping_add(live.unwrap_or(0)) & MASK);
+        }
+        let pmc = match counter.as_fixed() {
+            Some(n) => self.fixed[usize::from(n & 3)],
+            None => self.general[usize::from(counter.0 & 7)],
+        };
+        let counted = event.map_or(0, |event| event.count).wrapping_sub(pmc.taken);
+        let since = counted.wrapping_add(live.unwrap_or(0)).wrapping_add(pmc.emulated);
+        self.registers.count(counter).wrapping_add(since) & MASK
+    }
+
+    /// PERF_METRICS as the guest would read it while its vCPU runs.
+    pub fn peek_metrics(&self, perf: &Perf, pmu: &Pmu) -> u64 {
+        let event = perf.find(event_of(self.task, METRICS));
+        let on = event.is_some_and(|event| event.counter.is_some());
+        if on { pmu.peek(Register::Metrics) } else { event.map_or(self.registers.metrics, |event| event.metrics) }
     }
 
     /// The guest writes. The value was checked.

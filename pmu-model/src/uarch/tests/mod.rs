@@ -1,5 +1,6 @@
 //! Tests of the core: a random program run under every way of telling it, and small ones with known answers.
 
+mod facts;
 mod identities;
 mod stream;
 mod structures;

@@ -12,7 +12,7 @@
 mod table;
 
 use super::ledger::Cause;
-use iced_x86::{Instruction, Mnemonic};
+use iced_x86::{Instruction, Mnemonic, OpKind};
 
 /// Micro-ops with register operands, with a memory operand, and the kind.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ pub(super) struct Uops {
 /// The micro-ops of `i`, which makes so many `loads` and `stores`.
 pub(super) fn uops(i: &Instruction, loads: u32, stores: u32) -> Uops {
     let Class(registers, memory, kind) = class(i);
-    let listed = if loads + stores > 0 { memory } else { registers };
+    let listed = if names_memory(i) { memory } else { registers };
     let implied = 1 + loads + 2 * stores;
     let mut unfused = if listed == UNKNOWN { implied } else { u32::from(listed) };
     if let Some(given) = overlay(i) {
@@ -144,8 +144,11 @@ pub(super) fn stall(i: &Instruction) -> Option<(Cause, u32)> {
 
 /// Is a locked read-modify-write: LOCK, or XCHG with memory.
 pub(super) fn locks(i: &Instruction) -> bool {
-    let memory = (0..i.op_count()).any(|n| i.op_kind(n) == iced_x86::OpKind::Memory);
-    memory && (i.has_lock_prefix() || i.mnemonic() == Mnemonic::Xchg)
+    names_memory(i) && (i.has_lock_prefix() || i.mnemonic() == Mnemonic::Xchg)
+}
+
+fn names_memory(i: &Instruction) -> bool {
+    (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory)
 }
 
 /// Cycles for which the divider is taken. Source: timing.md 3.3; x87 and packed square roots are assumed.

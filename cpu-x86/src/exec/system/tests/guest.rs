@@ -87,6 +87,20 @@ fn single_stepping_traps_after_each_iteration_of_a_repeated_instruction() {
 }
 
 #[test]
+fn a_data_breakpoint_is_met_on_a_page_that_was_used_before() {
+    // mov eax, [9800h]; mov eax, 30402h; mov dr7, eax; mov ecx, [9800h]; mov eax, 400h; mov dr7, eax; hlt
+    #[rustfmt::skip] // an instruction a row
+    let mut cpu = traced(&[
+        0xa1, 0, 0x98, 0, 0, 0xb8, 2, 4, 3, 0, 0x0f, 0x23, 0xf8,
+        0x8b, 0x0d, 0, 0x98, 0, 0,
+        0xb8, 0, 4, 0, 0, 0x0f, 0x23, 0xf8, 0xf4,
+    ]);
+    cpu.dr[0] = 0x9800;
+    until_halt(&mut cpu);
+    assert_eq!(traps(&cpu), [(0xffff_0ff1, CODE + 19)]);
+}
+
+#[test]
 fn a_data_breakpoint_stops_a_repeated_instruction_after_the_iteration_that_meets_it() {
     // mov ecx, 4; rep stosb; hlt
     let mut cpu = traced(&[0xb9, 4, 0, 0, 0, 0xf3, 0xaa, 0xf4]);
@@ -181,6 +195,26 @@ fn a_transfer_to_an_address_that_is_not_canonical_faults_where_it_stands() {
         assert_eq!(slots(&cpu, cpu.regs[4], 8, 2), [0, CODE + 2], "{c:02x?}");
         assert_eq!(get(&cpu, cpu.regs[4] + 32, 8), 0x6000, "{c:02x?}");
         assert_eq!(cpu.counts().kernel.instructions, 3, "{c:02x?}: NOP, NOP, HLT");
+    }
+}
+
+#[test]
+fn an_instruction_of_more_than_15_bytes_is_a_general_protection_fault() {
+    // Prefixes before a NOP, UD2 and an opcode that is none; where they begin; the vector.
+    #[rustfmt::skip] // an instruction a row
+    let cases: [(usize, &[u8], u64, u64); 6] = [
+        (15, &[0x90], CODE, 13), (14, &[0x90, 0xf4], CODE, 13), (14, &[0x0f, 0x0b], CODE, 13),
+        (13, &[0x0f, 0x0b], CODE, 6), (12, &[0x0f, 0x04], CODE, 6), (15, &[0x90], 0x8ff8, 13),
+    ];
+    for (prefixes, rest, at, vector) in cases {
+        let mut cpu = protected();
+        code(&cpu, at, &[&vec![0x2e; prefixes][..], rest].concat());
+        code(&cpu, 0x1_0000 + vector, &[0xf4]);
+        code(&cpu, at + 15, &[0xf4]);
+        cpu.rip = at;
+        until_halt(&mut cpu);
+        let expected = if prefixes == 14 && rest[0] == 0x90 { at + 16 } else { 0x1_0001 + vector };
+        assert_eq!(cpu.rip, expected, "{prefixes} {rest:x?}");
     }
 }
 

@@ -235,3 +235,19 @@ fn a_stack_that_is_not_mapped_pushes_nothing_and_double_faults() {
     assert_eq!((cpu.rip, cpu.cr2, cpu.regs[4]), (0x1_0008, 0x4000_0008, 0x6800 - 48));
     assert_eq!(slots(&cpu, 0x6800 - 48, 8, 3), [0, CODE, 0x73], "#DF of the instruction at fault");
 }
+
+#[test]
+fn iret_outward_nullifies_inner_segments_and_keeps_their_bases() {
+    let mut cpu = long();
+    cpu.set_segment(Seg::Gs, Segment { selector: DATA0, base: 0x40_0000, limit: u32::MAX, attr: 0xc093 });
+    cpu.set_segment(Seg::Fs, Segment { selector: DATA3, base: 0x50_0000, limit: u32::MAX, attr: 0xc0f3 });
+    for (n, v) in [0x9000, u64::from(CODE64_3), 0x202, 0x6000, u64::from(DATA3)].into_iter().enumerate() {
+        put(&cpu, 0x5000 + 8 * n as u64, 8, v);
+    }
+    cpu.regs[4] = 0x5000;
+    run(&mut cpu, &[0x48, 0xcf]);
+    assert_eq!((cpu.rip, cpu.cpl), (0x9000, 3));
+    assert_eq!((selector(&cpu, Seg::Gs), cpu.segment(Seg::Gs).base), (0, 0x40_0000));
+    assert_eq!((selector(&cpu, Seg::Fs), cpu.segment(Seg::Fs).base), (DATA3, 0x50_0000));
+    assert_eq!(cpu.linear(Seg::Gs, 8, 8, crate::Access::Read), Ok(0x40_0008));
+}

@@ -1,0 +1,148 @@
+//! Random encodings: is what the decoder takes for an instruction one to the host, and as long?
+//!
+//! The bytes end where memory ends. With all of the instruction before the end, neither side may fetch beyond it; with
+//! one byte less, both must. Registers point where nothing is, and TF is set, so that nothing runs on.
+
+use crate::compare::{self, Mask};
+use crate::layout::{self, CODE_16, CODE_32, CODE_END, DATA_16, FLAT, STACK_16};
+use crate::machine::End;
+use crate::random::Random;
+use crate::state::{Case, Outcome, State, cell};
+use crate::suite::{self, Bench};
+use iced_x86::{Code, Decoder, DecoderOptions, EncodingKind, Instruction};
+use std::collections::BTreeMap;
+
+/// What came of many encodings.
+#[derive(Default)]
+pub struct Count {
+    pub encodings: u64,
+    /// Instructions to both.
+    pub valid: u64,
+    /// #UD to both.
+    pub invalid: u64,
+    /// Of features that only one side has, by the decoder's name.
+    pub elsewhere: u64,
+    /// Not tried: what the list of masks excuses whole.
+    pub excused: u64,
+    /// How many differ in validity or length, and the first, by code.
+    pub differ: BTreeMap<String, (u64, String)>,
+}
+
+/// Fifteen bytes that are like an instruction: prefixes, an opcode of some map, and anything.
+fn draw(bits: u32, random: &mut Random) -> [u8; 15] {
+    const PREFIXES: [u8; 11] = [0x66, 0x66, 0xf2, 0xf3, 0xf0, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x67];
+    let mut b = Vec::new();
+    while random.one_in(3) {
+        b.push(random.pick(&PREFIXES));
+    }
+    if bits == 64 && random.one_in(2) {
+        b.push(0x40 | random.below(16) as u8);
+    }
+    match random.below(10) {
+        0..=2 => {}
+        3..=5 => b.push(0x0f),
+        6 => b.extend([0x0f, 0x38]),
+        7 => b.extend([0x0f, 0x3a]),
+        8 => b.extend([0xc5, random.next() as u8]),
+        _ => b.extend([0xc4, random.next() as u8 & 0xe3 | 1 << random.below(2), random.next() as u8]),
+    }
+    let mut out = [0; 15];
+    out.iter_mut().for_each(|b| *b = random.next() as u8);
+    let n = b.len().min(14);
+    out[..n].copy_from_slice(&b[..n]);
+    out
+}
+
+fn state(bits: u32, at: u64) -> State {
+    let mut s = State::new();
+    let (cs, ss, data) = match bits {
+        64 => (0x33, 0x2b, 0x2b),
+        32 => (layout::selector(CODE_32), layout::selector(FLAT), layout::selector(FLAT)),
+        _ => (layout::selector(CODE_16), layout::selector(STACK_16), layout::selector(DATA_16)),
+    };
+    s.0[cell::SEG..cell::SEG + 6].copy_from_slice(&[data, cs, ss, data, data, data].map(u64::from));
+    if bits == 64 {
+        s.0[cell::SEG + 4] = 0;
+        s.0[cell::SEG + 5] = 0;
+    }
+    for n in 0..16 {
+        s.0[n] =
+            if bits == 64 { 0x3000_0000_0000 + 0x10_0000_0000 * n as u64 } else { 0x6000_0000 + 0x100_0000 * n as u64 };
+    }
+    if bits != 64 {
+        s.0[8..16].fill(0);
+    }
+    s.0[cell::FLAGS] = 0x302;
+    s.0[cell::RIP] = at - if bits == 16 { 0x30_0000 } else { 0 };
+    s
+}
+
+/// #UD, and a fetch beyond the end: what is compared.
+fn verdict(o: &Outcome) -> (bool, bool) {
+    let s = &o.state.0;
+    let fetch = s[cell::VECTOR] == 14 && s[cell::CR2] == CODE_END && s[cell::ERROR] & 0x10 != 0;
+    (s[cell::VECTOR] == 6, fetch)
+}
+
+fn is_elsewhere(i: &Instruction) -> bool {
+    let op = i.op_code();
+    let other = [EncodingKind::EVEX, EncodingKind::XOP, EncodingKind::D3NOW, EncodingKind::MVEX];
+    other.contains(&op.encoding()) || !i.code().cpuid_features().iter().all(|f| suite::offered(*f))
+}
+
+fn is_excused(masks: &[Mask], i: &Instruction, bits: u32) -> bool {
+    i.code() != Code::INVALID && compare::excused(masks, i, bits).whole
+}
+
+impl Bench<'_> {
+    /// Tries `n` encodings.
+    pub fn try_bytes(&mut self, bits: u32, n: u64, random: &mut Random) -> Count {
+        let mut count = Count::default();
+        for _ in 0..n {
+            self.try_one(&draw(bits, random), bits, &mut count);
+        }
+        count
+    }
+
+    fn try_one(&mut self, b: &[u8; 15], bits: u32, count: &mut Count) {
+        let i = Decoder::with_ip(bits, b, CODE_END - 16, DecoderOptions::NONE).decode();
+        count.encodings += 1;
+        if is_excused(&self.masks, &i, bits) {
+            count.excused += 1;
+            return;
+        }
+        if i.code() != Code::INVALID && is_elsewhere(&i) {
+            count.elsewhere += 1;
+            return;
+        }
+        let valid = i.code() != Code::INVALID;
+        let length = if valid { i.len() } else { 15 };
+        for short in 0..=u64::from(valid && length > 1) {
+            let at = CODE_END - length as u64 + short;
+            let c = Case {
+                bits,
+                at,
+                bytes: b[..length].to_vec(),
+                state: state(bits, at),
+                noise: false,
+                patches: Vec::new(),
+            };
+            let theirs = self.native.run(&c);
+            let ours = match self.machine.run(&c) {
+                End::Outcome(o) => verdict(&o),
+                End::Missing(_) | End::Endless => (false, false),
+            };
+            let theirs = verdict(&theirs);
+            if ours != theirs {
+                let text = format!(
+                    "{b:02x?} {bits} bits, {length} bytes less {short}: (#UD, fetch) {ours:?}, native {theirs:?}"
+                );
+                count.differ.entry(format!("{:?}", i.code())).or_insert((0, text)).0 += 1;
+                return;
+            }
+            if short == 0 {
+                *if ours.0 { &mut count.invalid } else { &mut count.valid } += 1;
+            }
+        }
+    }
+}
