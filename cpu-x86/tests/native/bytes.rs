@@ -66,7 +66,8 @@ fn state(bits: u32, at: u64) -> State {
         s.0[cell::SEG + 5] = 0;
     }
     for n in 0..16 {
-        s.0[n] = if bits == 64 { 0x3000_0000_0000 + 0x10_0000_0000 * n as u64 } else { 0x6000_0000 + 0x100_0000 * n as u64 };
+        s.0[n] =
+            if bits == 64 { 0x3000_0000_0000 + 0x10_0000_0000 * n as u64 } else { 0x6000_0000 + 0x100_0000 * n as u64 };
     }
     if bits != 64 {
         s.0[8..16].fill(0);
@@ -118,7 +119,14 @@ impl Bench<'_> {
         let length = if valid { i.len() } else { 15 };
         for short in 0..=u64::from(valid && length > 1) {
             let at = CODE_END - length as u64 + short;
-            let c = Case { bits, at, bytes: b[..length].to_vec(), state: state(bits, at), noise: false, patches: Vec::new() };
+            let c = Case {
+                bits,
+                at,
+                bytes: b[..length].to_vec(),
+                state: state(bits, at),
+                noise: false,
+                patches: Vec::new(),
+            };
             let theirs = self.native.run(&c);
             let ours = match self.machine.run(&c) {
                 End::Outcome(o) => verdict(&o),
@@ -126,7 +134,9 @@ impl Bench<'_> {
             };
             let theirs = verdict(&theirs);
             if ours != theirs {
-                let text = format!("{b:02x?} {bits} bits, {length} bytes less {short}: (#UD, fetch) {ours:?}, native {theirs:?}");
+                let text = format!(
+                    "{b:02x?} {bits} bits, {length} bytes less {short}: (#UD, fetch) {ours:?}, native {theirs:?}"
+                );
                 count.differ.entry(format!("{:?}", i.code())).or_insert((0, text)).0 += 1;
                 return;
             }

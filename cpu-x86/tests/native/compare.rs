@@ -31,9 +31,8 @@ pub fn masks() -> Vec<Mask> {
 impl Mask {
     fn covers(&self, i: &Instruction, bits: u32) -> bool {
         let (mnemonic, code) = (format!("{:?}", i.mnemonic()), format!("{:?}", i.code()));
-        let named = |n: &String| {
-            *n == mnemonic || *n == code || n.strip_suffix('*').is_some_and(|p| mnemonic.starts_with(p))
-        };
+        let named =
+            |n: &String| *n == mnemonic || *n == code || n.strip_suffix('*').is_some_and(|p| mnemonic.starts_with(p));
         self.bits.is_none_or(|b| b == bits) && self.names.iter().any(named)
     }
 }

@@ -65,7 +65,8 @@ fn segments(c: &mut Case, wild: Wild, random: &mut Random) {
         for n in [0, 3, 4, 5] {
             s[cell::SEG + n] = u64::from(layout::selector(4 + random.below(6) as usize));
         }
-        s[cell::SEG] = random.pick(&[s[cell::SEG], 0, u64::from(layout::selector(FLAT)), u64::from(layout::selector(15))]);
+        s[cell::SEG] =
+            random.pick(&[s[cell::SEG], 0, u64::from(layout::selector(FLAT)), u64::from(layout::selector(15))]);
         if random.one_in(2) {
             s[cell::SEG + 2] = u64::from(layout::selector(10 + random.below(3) as usize));
         }
@@ -75,7 +76,8 @@ fn segments(c: &mut Case, wild: Wild, random: &mut Random) {
 }
 
 fn registers(c: &mut Case, i: &Instruction, wild: Wild, random: &mut Random) {
-    let stack = STACK + if random.one_in(wild.edges) { PAGE as u64 - random.below(20) } else { 0x7c0 + random.below(32) };
+    let stack =
+        STACK + if random.one_in(wild.edges) { PAGE as u64 - random.below(20) } else { 0x7c0 + random.below(32) };
     let stack = if random.one_in(wild.edges) { STACK + random.below(24) } else { stack };
     let ss = layout::base(c.state.0[cell::SEG + 2] as u16);
     let s = &mut c.state.0;
@@ -468,8 +470,8 @@ fn selectors(c: &mut Case, i: &Instruction, random: &mut Random) {
 /// Images of state that can be loaded.
 fn images(c: &mut Case, i: &Instruction, random: &mut Random) {
     use Mnemonic::{
-        Fldcw, Fldenv, Frstor, Fxrstor, Fxrstor64, Ldmxcsr, Vldmxcsr, Xrstor, Xrstor64, Xsave, Xsave64, Xsavec, Xsavec64,
-        Xsaveopt, Xsaveopt64,
+        Fldcw, Fldenv, Frstor, Fxrstor, Fxrstor64, Ldmxcsr, Vldmxcsr, Xrstor, Xrstor64, Xsave, Xsave64, Xsavec,
+        Xsavec64, Xsaveopt, Xsaveopt64,
     };
     let Some(at) = c.patches.last().map(|p| p.0) else { return };
     let saves = matches!(i.mnemonic(), Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt | Xsaveopt64);
