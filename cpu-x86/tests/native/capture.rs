@@ -184,7 +184,9 @@ impl Native {
     /// Runs `case`; one that the timer ends ends with [`TOO_LONG`].
     pub fn run(&mut self, case: &Case) -> Outcome {
         // The bell may ring by chance, but not time and again.
-        (0..5).find_map(|_| Some(self.run_once(case)).filter(|o| o.state.0[cell::VECTOR] != TOO_LONG)).unwrap_or_else(|| self.run_once(case))
+        (0..5)
+            .find_map(|_| Some(self.run_once(case)).filter(|o| o.state.0[cell::VECTOR] != TOO_LONG))
+            .unwrap_or_else(|| self.run_once(case))
     }
 
     fn run_once(&mut self, case: &Case) -> Outcome {
@@ -366,7 +368,7 @@ fn signal_stack() {
 pub const TOO_LONG: u64 = 0x100;
 
 fn install() {
-    use libc::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SIGALRM};
+    use libc::{SIGALRM, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
     for signal in [SIGTRAP, SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGALRM] {
         // SAFETY: the handler keeps the convention described above.
         unsafe {
