@@ -1,9 +1,9 @@
 //! CPUID: a Sapphire Rapids (6/8Fh/8) that offers a feature only when this machine has it.
 //!
-//! That is x86-64-v3 and what the integer, vector and system instructions of that core add, AVX-512 but for FP16. Not offered:
-//! AMX, CET, PKS, TSX, VMX, SGX, user interrupts, ENQCMD, PCONFIG, bus-lock detection, processor trace; MONITOR
-//! and MWAIT only once IA32_MISC_ENABLE turns them on, for firmware left them off. Source: SDM vol. 2A, CPUID; the numbers of the real part from
-//! spec/pmu.md 1.2 and Bochs' `cpudb/intel/sapphire_rapids.cc`.
+//! That is x86-64-v3 and what the integer, vector and system instructions of that core add, AVX-512 but for FP16. Not
+//! offered: AMX, CET, PKS, TSX, VMX, SGX, user interrupts, ENQCMD, PCONFIG, bus-lock detection, processor trace; MONITOR
+//! and MWAIT only once IA32_MISC_ENABLE turns them on, for firmware left them off. Source: SDM vol. 2A, CPUID; the
+//! numbers of the real part from spec/pmu.md 1.2 and Bochs' `cpudb/intel/sapphire_rapids.cc`.
 
 mod features;
 

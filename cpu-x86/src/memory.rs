@@ -98,7 +98,7 @@ impl Cpu {
     /// # Errors
     /// #AC(0).
     pub(crate) fn check_alignment(&self, at: u64, bytes: u32) -> Done {
-        if at & u64::from(bytes - 1) != 0 && self.alignment_checked() { Err(Stop::AC) } else { Ok(()) }
+        if at & u64::from(bytes.saturating_sub(1)) != 0 && self.alignment_checked() { Err(Stop::AC) } else { Ok(()) }
     }
 
     /// Loads any number of bytes (vectors, state images).
@@ -242,6 +242,7 @@ impl Cpu {
             self.place(self.wrap(at.wrapping_add(done as u64)), Access::Read, who)?;
             done += 4096;
         }
+        self.tell_all();
         let mut done = 0;
         while done < to.len() {
             let next = self.wrap(at.wrapping_add(done as u64));
@@ -266,6 +267,7 @@ impl Cpu {
             self.place(self.wrap(at.wrapping_add(done as u64)), Access::Write, who)?;
             done += 4096;
         }
+        self.tell_all();
         let mut done = 0;
         while done < from.len() {
             let next = self.wrap(at.wrapping_add(done as u64));

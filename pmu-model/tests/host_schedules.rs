@@ -9,6 +9,8 @@ mod draw;
 mod policies;
 #[path = "host_schedules/reference.rs"]
 mod reference;
+#[path = "host_schedules/scenarios.rs"]
+mod scenarios;
 #[path = "host_schedules/scheduler.rs"]
 mod scheduler;
 #[path = "host_schedules/split.rs"]

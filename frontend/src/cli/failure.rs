@@ -2,6 +2,7 @@
 
 use super::status;
 use crate::image::ImageError;
+use crate::lab::LabError;
 use crate::load::{Kind, LoadError};
 use crate::pc::BuildError;
 use crate::report::event::EventError;
@@ -24,6 +25,9 @@ pub enum Failure {
         /// What the host said.
         source: std::io::Error,
     },
+    /// A scenario makes no sense.
+    #[error(transparent)]
+    Lab(#[from] Box<LabError>),
     /// Nothing to run was named.
     #[error("no image to run")]
     NoImage,
@@ -113,6 +117,7 @@ impl Failure {
             | Failure::TwoImages { .. }
             | Failure::LogFilter { .. }
             | Failure::NoLesson { .. }
+            | Failure::Lab(_)
             | Failure::Event(_)
             | Failure::Unknown(_)
             | Failure::ManyEvents
@@ -146,6 +151,7 @@ impl Failure {
                 Some(format!("make it with: unhalted image debian {kernel} (fetches packages by name, once)"))
             }
             Failure::Image(e) => e.help().map(|h| h.to_string()),
+            Failure::Lab(e) => e.help().map(|h| h.to_string()),
             Failure::Event(e) => Some(event_remedy(e)),
             Failure::MixedUnits => Some("give both as guest time (100ms, 2s) or both as instructions (5Minsn)".to_owned()),
             Failure::Unknown(e) if !e.near.is_empty() => Some(format!("did you mean {}?", e.near.join(" or "))),
@@ -166,6 +172,20 @@ impl Failure {
 impl Diagnostic for Failure {
     fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
         self.remedy().map(|r| Box::new(r) as Box<dyn Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        match self {
+            Failure::Lab(e) => e.source_code(),
+            _ => None,
+        }
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        match self {
+            Failure::Lab(e) => e.labels(),
+            _ => None,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod explain;
 mod failure;
 mod guest;
 mod image;
+mod lab;
 mod lesson;
 mod number;
 mod qemu;
@@ -55,6 +56,8 @@ enum Command {
     Image(image::Args),
     /// List the devices of the machine and where they answer
     Devices(devices::Args),
+    /// Run a scenario of a host with guests: who owned which counter, and who counted what
+    Lab(lab::Args),
 }
 
 /// Runs the program with the arguments of the process.
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
             Some(Command::Lesson(args)) => lesson::run(&args),
             Some(Command::Image(args)) => image::run(&args),
             Some(Command::Devices(args)) => devices::run(&args),
+            Some(Command::Lab(args)) => lab::run(&args),
         }
     });
     match result {

@@ -30,7 +30,7 @@ pub struct Args {
     /// A sample every so many events, on each processor: 100000, 1M
     #[arg(short = 'c', long = "count", value_name = "PERIOD", default_value = "1M", value_parser = number::count)]
     period: u64,
-    /// Call chains too, by frame pointers
+    /// Call chains too: by frame pointers, and in Linux' kernel by its ORC tables
     #[arg(short = 'g')]
     chains: bool,
     /// The file for perf; symbols of the kernel go into FILE.kallsyms
@@ -53,7 +53,8 @@ Then:
   perf report -i perf.data --kallsyms perf.data.kallsyms
   perf script -i perf.data --kallsyms perf.data.kallsyms
 
-Call chains follow frame pointers, in programs that keep them; Debian's kernel keeps none. Exact are samples of exact
+Call chains follow frame pointers, in programs that keep them; in a Linux kernel built for ORC, as Debian's is, they follow
+its tables. Exact are samples of exact
 events; samples of cycles are what the timing model makes of them.";
 
 /// Runs the command.

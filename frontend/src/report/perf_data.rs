@@ -4,9 +4,10 @@
 
 use std::io::{self, Write};
 
-/// `PERF_CONTEXT_KERNEL` and `PERF_CONTEXT_USER`: what follows in a call chain is of that ring.
+/// `PERF_CONTEXT_KERNEL`: what follows in a call chain is the kernel's.
 const CONTEXT_KERNEL: u64 = -128i64 as u64;
-const CONTEXT_USER: u64 = -512i64 as u64;
+/// `PERF_CONTEXT_USER`: what follows is the user program's.
+pub const CONTEXT_USER: u64 = -512i64 as u64;
 
 /// Record types and `misc` bits.
 mod record {

@@ -2,14 +2,15 @@
 //! of the core tells, one instruction may cause more than the model says it can; then the sample is late by so many.)
 //!
 //! A sample's address is that of the next instruction, which is what an interrupt without skid would find. Call chains
-//! follow frame pointers: those of user programs that keep them, and of kernels that do; a Linux kernel that unwinds by ORC
-//! keeps none, so that of it there is only the innermost frame.
+//! follow frame pointers, in user programs that keep them and in kernels that do; a Linux kernel built for ORC keeps none,
+//! and its tables are followed instead, out to the user program that entered it.
 
 use super::event::Event;
 use super::guest::kallsyms::{self, Symbol};
 use super::guest::linux::{Linux, Mapping, Task};
+use super::guest::orc::{Orc, Start};
 use super::guest::space::Space;
-use super::perf_data::{Records, Sample, Who};
+use super::perf_data::{CONTEXT_USER, Records, Sample, Who};
 use crate::pc::{Glance, Watch, time};
 use cpu_x86::{Cpu, Ring, Sampled};
 use pmu_model::Now;
@@ -43,6 +44,7 @@ pub struct Sampler {
     /// What is known of the guest's kernel.
     pub symbols: Vec<Symbol>,
     linux: Option<Linux>,
+    orc: Option<Orc>,
     /// When to search again, in samples.
     retry: u64,
     /// The records so far.
@@ -71,6 +73,7 @@ impl Sampler {
             next: vec![period.max(1); processors],
             symbols: Vec::new(),
             linux: None,
+            orc: None,
             retry: 1,
             records: Records::default(),
             samples: 0,
@@ -102,6 +105,7 @@ impl Sampler {
         }
         self.linux = Linux::find(&self.symbols, space);
         if self.linux.is_some() {
+            self.orc = Orc::find(&self.symbols, space);
             self.release = release(&self.symbols, space);
             self.build_id = build_id(&self.symbols, space);
         }
@@ -127,24 +131,41 @@ impl Sampler {
         let time_ns = time(cpu.counts().clock).as_ns();
         let who = Who { pid: task.pid, tid: task.tid };
         self.tell(&task, (time_ns, processor));
-        if user {
-            self.tell_maps(&task, registers.ip, &space, (time_ns, processor));
+        let callers = self.chains.then(|| self.callers(cpu, &registers, &space));
+        // Where the kernel was entered from is of interest too.
+        let entered = callers.iter().flatten().skip_while(|a| **a != CONTEXT_USER).nth(1);
+        if let Some(ip) = entered.copied().or(user.then_some(registers.ip)) {
+            self.tell_maps(&task, ip, &space, (time_ns, processor));
         }
-        let callers = self.chains.then(|| self.callers(cpu, registers.general[5], user, &space));
         let frames = std::iter::once(registers.ip).chain(callers.iter().flatten().copied()).collect();
         *self.stacks.entry(Stack { comm: task.comm, pid: task.pid, user, frames }).or_default() += periods;
         let period = self.period.saturating_mul(periods);
         self.records.sample(&Sample { ip: registers.ip, user, who, time_ns, processor, period, callers });
     }
 
-    fn callers(&self, cpu: &Cpu, rbp: u64, user: bool, space: &Space<'_>) -> Vec<u64> {
-        let orc = || self.symbols.iter().any(|s| s.name == "__start_orc_unwind");
-        if !cpu.is_64bit() || !user && self.linux_guest && (self.symbols.is_empty() || orc()) {
+    /// Callers, innermost first; behind [`CONTEXT_USER`] those of the user program that entered the kernel.
+    fn callers(&self, cpu: &Cpu, registers: &cpu_x86::Registers, space: &Space<'_>) -> Vec<u64> {
+        if !cpu.is_64bit() {
             return Vec::new();
         }
-        let upper = |a: &u64| a & UPPER != 0;
-        let same = |a: &u64| !self.linux_guest || upper(a) != user;
-        space.frames(rbp, MOST_CALLERS).into_iter().take_while(same).collect()
+        let general = &registers.general;
+        let (rdx, rsp, rbp, rdi, r10, r13) = (general[2], general[4], general[5], general[7], general[10], general[13]);
+        let lower = |a: &u64| !self.linux_guest || a & UPPER == 0;
+        if cpu.cpl == 3 || !self.linux_guest {
+            return space.frames(rbp, MOST_CALLERS).into_iter().take_while(lower).collect();
+        }
+        let Some(orc) = &self.orc else {
+            // Frame pointers, if this kernel keeps them; while its symbols are not known that is not known either.
+            let frames = if self.linux.is_some() { space.frames(rbp, MOST_CALLERS) } else { Vec::new() };
+            return frames.into_iter().take_while(|a| a & UPPER != 0).collect();
+        };
+        let start = Start { ip: registers.ip, sp: rsp, bp: rbp, others: [rdx, rdi, r10, r13] };
+        let mut found = orc.unwind(&start, space, MOST_CALLERS);
+        if let Some((ip, bp)) = found.user {
+            found.kernel.extend([CONTEXT_USER, ip]);
+            found.kernel.extend(space.frames(bp, MOST_CALLERS).into_iter().take_while(lower));
+        }
+        found.kernel
     }
 
     /// Tells perf the thread's name when it is new.
@@ -182,7 +203,10 @@ impl Sampler {
     pub fn folded(&self) -> String {
         let mut lines: BTreeMap<String, u64> = BTreeMap::new();
         for (stack, count) in &self.stacks {
-            let frames = stack.frames.iter().rev().map(|ip| self.frame(stack, *ip));
+            let kernel = stack.frames.iter().position(|ip| *ip == CONTEXT_USER);
+            let kernel = kernel.unwrap_or(if stack.user { 0 } else { stack.frames.len() });
+            let frames = stack.frames.iter().enumerate().rev().filter(|(_, ip)| **ip != CONTEXT_USER);
+            let frames = frames.map(|(n, ip)| self.frame(stack, n >= kernel, *ip));
             let line = std::iter::once(stack.comm.clone()).chain(frames).collect::<Vec<_>>().join(";");
             *lines.entry(line).or_default() += count;
         }
@@ -190,8 +214,8 @@ impl Sampler {
     }
 
     /// A frame's name: the kernel's symbol, or a place in a file, or the address.
-    fn frame(&self, stack: &Stack, ip: u64) -> String {
-        if !stack.user {
+    fn frame(&self, stack: &Stack, user: bool, ip: u64) -> String {
+        if !user {
             return symbol(&self.symbols, ip).map_or(format!("{ip:#x}"), |s| format!("{}_[k]", s.name));
         }
         let mut maps = self.maps.iter().filter(|((pid, _), _)| *pid == stack.pid).flat_map(|(_, maps)| maps);

@@ -59,6 +59,8 @@ pub struct Event {
     pub samples_in_tick: u32,
     /// What it had counted at the last tick: for the frequency.
     pub count_at_tick: u64,
+    /// Its time on a counter at the last sample: for the frequency.
+    pub running_at_sample: u64,
     /// Stopped until the next tick, for it sampled too often.
     pub throttled: bool,
     /// How often that happened.
@@ -101,6 +103,7 @@ impl Event {
             samples: 0,
             samples_in_tick: 0,
             count_at_tick: 0,
+            running_at_sample: 0,
             throttled: false,
             throttles: 0,
             backs_guest: false,

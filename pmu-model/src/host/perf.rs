@@ -36,6 +36,8 @@ pub struct Perf {
     guest_loaded: bool,
     /// The PMU's counters that perf may use.
     available: Counters,
+    /// The clock in which time is told: core cycles of a second.
+    pub cycles_per_second: u64,
     /// More samples than this in a tick stop an event until the next.
     pub max_samples_per_tick: u32,
 }
@@ -51,6 +53,7 @@ impl Perf {
             on: Vec::new(),
             guest_loaded: false,
             available: pmu.shape().assignable(),
+            cycles_per_second: 2_200_000_000,
             max_samples_per_tick: MAX_SAMPLES_PER_TICK,
         }
     }
@@ -310,10 +313,9 @@ impl Perf {
         let mut pass = Pass::new(self.available);
         let mut plan: Vec<EventId> = Vec::with_capacity(self.on.len() + 4);
         for id in &self.on {
-            if let Some(event) = self.find(*id).filter(|event| self.scheduled[self.class_of(event) as usize]) {
-                if pass.admit([event.want()].into_iter(), false) == Verdict::On {
-                    plan.push(*id);
-                }
+            let event = self.find(*id).filter(|event| self.scheduled[self.class_of(event) as usize]);
+            if event.is_some_and(|event| pass.admit([event.want()].into_iter(), false) == Verdict::On) {
+                plan.push(*id);
             }
         }
         for class in Class::ORDER {

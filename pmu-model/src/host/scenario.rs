@@ -190,7 +190,7 @@ pub enum Action {
     Move(usize, u32),
     /// A guest is migrated to another host: it stands still for so many cycles.
     Migrate(usize, u64),
-    /// A guest does something once, at this moment.
+    /// A guest does something once, as soon as it runs; what takes time of its own is passed over.
     Guest(usize, Segment),
 }
 

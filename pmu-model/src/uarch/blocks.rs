@@ -23,6 +23,8 @@ pub(super) struct Block {
     pub uops: u32,
     /// Bytes.
     pub bytes: u32,
+    /// Offset of its last instruction.
+    pub last: u32,
     /// Cache line of its first byte.
     pub line: u64,
     /// How many lines lie behind it.
@@ -93,6 +95,7 @@ impl Blocks {
             n: 1,
             uops: 0,
             bytes: 0,
+            last: 0,
             line: 0,
             lines: 0,
             next_page: None,
@@ -109,7 +112,12 @@ impl Blocks {
     }
 
     pub fn block(&self, number: u32) -> Option<Block> {
-        self.blocks.get(number as usize).copied()
+        self.peek(number).copied()
+    }
+
+    #[inline]
+    pub fn peek(&self, number: u32) -> Option<&Block> {
+        self.blocks.get(number as usize)
     }
 
     pub fn facts(&self, b: &Block) -> &[Fact] {
@@ -148,6 +156,7 @@ impl Blocks {
             n: facts.len() as u32,
             uops: facts.iter().map(|f| f.uops).sum(),
             bytes: last.start + last.bytes,
+            last: last.start,
             line: code.physical.0 >> 6,
             lines: last.line,
             next_page: code.next_page.map(|page| page.0 >> 6),

@@ -61,7 +61,8 @@ pub(super) struct Pending {
     pub fused: bool,
     /// The first instruction that names the stack pointer needs what was pushed before the block.
     pub synchronizes: bool,
-    pub outcomes: Outcomes,
+    /// Some access has an outcome: they are not all what they are by default.
+    pub noted: bool,
     /// Where the access told last ended, of which instruction: an access over two pages comes in two parts.
     pub last: (u64, u32),
 }
@@ -72,6 +73,7 @@ pub(super) struct Run<'a> {
     pub block: &'a Block,
     pub facts: &'a [Fact],
     pub pending: &'a Pending,
+    pub outcomes: &'a Outcomes,
 }
 
 impl Run<'_> {
@@ -130,6 +132,12 @@ impl Books {
         }
     }
 
+    /// Books that `n` instructions retired of which nothing else is to be said.
+    #[inline]
+    pub fn retire_plainly(&mut self, n: u32) {
+        self.instructions[index(self.ring)] += u64::from(n);
+    }
+
     /// Totals of the ring that runs.
     #[inline]
     pub fn now(&mut self) -> &mut Totals {
@@ -182,8 +190,8 @@ impl Books {
         if !counted {
             run.facts[..ran as usize].iter().for_each(|f| f.count(1, totals));
         }
-        if run.pending.outcomes != Outcomes::default() && ran > 0 {
-            run.pending.outcomes.add(ran, totals);
+        if run.pending.noted && ran > 0 {
+            run.outcomes.add(ran, totals);
         }
         let mut add = |s: Signal, n: u64| totals[s] = totals[s].wrapping_add(n);
         if run.pending.fused && ran > 0 {

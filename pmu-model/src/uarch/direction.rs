@@ -51,14 +51,17 @@ pub(super) const FOLDS: [Fold; 6] = [
 struct Places([(usize, u16); 3]);
 
 impl Places {
+    #[inline]
     fn of(pc: u64, folds: &[Fold; 6]) -> Places {
         let pc = (pc ^ pc >> 32) as u32;
-        Places([0, 1, 2].map(|t| {
+        let mut places = [(0, 0); 3];
+        for (t, place) in places.iter_mut().enumerate() {
             let (index, tag) = (folds[2 * t].value, folds[2 * t + 1].value);
             let at = pc ^ pc >> (11 - t) ^ index;
             let tag = (pc ^ pc >> 11 ^ index >> 3 ^ tag << 1) & 0x7ff;
-            (at as usize & (TAGGED - 1), tag as u16)
-        }))
+            *place = (at as usize & (TAGGED - 1), tag as u16);
+        }
+        Places(places)
     }
 }
 
@@ -84,7 +87,7 @@ impl Direction {
         let seen = &mut self.filter[(pc ^ pc >> 14) as usize & (FILTER - 1)];
         let (known, way) = (*seen & !3 == tag, if taken { 2 } else { 1 });
         if known && *seen & 3 == BOTH {
-            return self.from_tables(pc, taken, folds);
+            return self.by_tables(pc, taken, folds);
         }
         let before = if known { *seen & 3 } else { 0 };
         let predicted = before == 2;
@@ -95,7 +98,7 @@ impl Direction {
         predicted
     }
 
-    fn from_tables(&mut self, pc: u64, taken: bool, folds: &[Fold; 6]) -> bool {
+    fn by_tables(&mut self, pc: u64, taken: bool, folds: &[Fold; 6]) -> bool {
         let places = Places::of(pc, folds);
         let hit = |t: usize, all: &[Box<[Entry]>; 3]| all[t][places.0[t].0].tag == places.0[t].1;
         let provider = (0..3).rev().find(|&t| hit(t, &self.tagged));

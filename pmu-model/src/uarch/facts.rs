@@ -22,6 +22,17 @@ pub(super) enum Fusible {
     Beyond,
 }
 
+/// How an instruction accesses memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// One of its accesses, told as a write, loads too.
+    pub modifies: bool,
+    pub locked: bool,
+    /// Its stores are streaming ones.
+    pub streams: bool,
+    pub repeats: bool,
+}
+
 /// An instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fact {
@@ -38,12 +49,7 @@ pub(super) struct Fact {
     pub microcode: u32,
     pub loads: u8,
     pub stores: u8,
-    /// One of its accesses, told as a write, loads too.
-    pub modifies: bool,
-    pub locked: bool,
-    /// Its stores are streaming ones.
-    pub streams: bool,
-    pub repeats: bool,
+    pub memory: Memory,
     pub kind: Kind,
     /// Counted one by one: NOPs, LFENCE, PAUSE, software prefetches.
     pub single: Option<Signal>,
@@ -73,16 +79,16 @@ impl Fact {
             fusible: fusible(i),
             fuses_below: fuses_below(i),
             stack: stack(i),
-            streams: streams(i.mnemonic()),
-            repeats: i.has_rep_prefix() || i.has_repne_prefix(),
             single: single(i),
             ..Fact::default()
         };
+        fact.memory.streams = streams(i.mnemonic());
+        fact.memory.repeats = i.has_rep_prefix() || i.has_repne_prefix();
         fact.accesses(i, info);
         let u = uops::uops(i, u32::from(fact.loads), u32::from(fact.stores));
         (fact.uops, fact.unfused, fact.microcode, fact.kind) = (u.fused, u.unfused, u.microcode, u.kind);
         fact.unfused = fact.unfused.max(u32::from(fact.branch.is_some()));
-        fact.locked = fact.loads > 0 && uops::locks(i);
+        fact.memory.locked = fact.loads > 0 && uops::locks(i);
         fact
     }
 
@@ -98,7 +104,7 @@ impl Fact {
                 OpAccess::None | OpAccess::NoMemAccess => (0, 0),
             };
             (self.loads, self.stores) = (self.loads + loads, self.stores + stores);
-            self.modifies |= loads + stores == 2;
+            self.memory.modifies |= loads + stores == 2;
         }
     }
 
@@ -124,7 +130,7 @@ impl Fact {
         add(Signal::Loads, u32::from(self.loads > 0));
         add(Signal::Stores, u32::from(self.stores > 0));
         add(Signal::LoadsOrStores, u32::from(self.loads + self.stores > 0));
-        add(Signal::LockLoads, u32::from(self.locked));
+        add(Signal::LockLoads, u32::from(self.memory.locked));
         add(Signal::MemoryUops, u32::from(self.loads + self.stores));
         match self.kind {
             Kind::Other => {}

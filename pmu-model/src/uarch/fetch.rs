@@ -136,6 +136,13 @@ impl Core {
         }
     }
 
+    /// Fetches the line of a block's first byte, which is at `at`.
+    #[inline]
+    pub(super) fn fetch_first(&mut self, at: u64, line: u64) {
+        self.fetch_page(at >> 12, 0);
+        self.fetch_line(line);
+    }
+
     /// Fetches what the first `to` instructions of the pending run lie in.
     #[inline]
     pub(super) fn fetch_to(&mut self, p: &mut Pending, block: &Block, to: u32) {
@@ -144,8 +151,7 @@ impl Core {
         }
         if !p.started {
             p.started = true;
-            self.fetch_page(p.at >> 12, 0);
-            self.fetch_line(block.line);
+            self.fetch_first(p.at, block.line);
         }
         if block.lines > 0 {
             self.fetch_lines(p, block, to);
@@ -173,7 +179,7 @@ impl Core {
 
     /// Takes the ledger through the pending run up to before instruction `to`.
     pub(super) fn advance(&mut self, p: &mut Pending, block: &Block, to: u32) {
-        let run = Run { block, facts: self.blocks.facts(block), pending: p };
+        let run = Run { block, facts: self.blocks.facts(block), pending: p, outcomes: &self.outcomes };
         self.books.advance(&run, to, self.front.decodes, &self.p);
         p.entered = p.entered.max(to);
     }

@@ -1,8 +1,8 @@
 //! Data accesses: translation, caches, and what became of them.
 
 use super::Core;
-use super::books::Pending;
-use super::facts::Fact;
+use super::books::{Outcomes, Pending};
+use super::facts::Memory;
 use super::hierarchy::{Level, Request, Store};
 use super::ledger::Cause;
 use super::tlb::{self, Source};
@@ -63,30 +63,44 @@ impl Core {
         self.memory.store
     }
 
-    /// From the next access told on the processor tells of every access (slow), or leaves out what changes nothing. No
-    /// total depends on it.
+    /// From the next access told on every answer to one is all ones, or as it was before: a processor that then remembers
+    /// no line tells of every access (slow), so that [`Core::last_load`] is the last load. No total depends on it.
     pub fn observe_all(&mut self, all: bool) {
         self.memory.all = all;
     }
 
     /// An access is made.
     pub(super) fn data(&mut self, a: &DataAccess, translate: &mut dyn Translate) -> Touched {
-        let Some((mut p, block)) = self.taken_out() else {
-            let touched = self.serve(a, None, translate).2;
-            return if self.memory.all { Touched::MAX } else { touched };
-        };
-        // After a cut what is accessed belongs to no instruction that retires.
-        let open = p.ran.is_none() && a.instruction < block.n;
-        let n = a.instruction.min(p.ran.unwrap_or(block.n));
-        self.fetch_to(&mut p, &block, n);
-        self.advance(&mut p, &block, n);
-        let fact = open.then(|| self.blocks.facts(&block)[n as usize]);
-        let (level, walked, touched) = self.serve(a, fact.as_ref(), translate);
-        if let Some(fact) = fact {
-            note(&mut p, a, &fact, level, walked);
+        let memory = self.reach(a.instruction);
+        let (level, walked, touched) = self.serve(a, memory, translate);
+        if let (Some(memory), Some(p)) = (memory, &mut self.pending) {
+            note(p, &mut self.outcomes, a, memory, level, walked);
         }
-        self.pending = Some(p);
         if self.memory.all { Touched::MAX } else { touched }
+    }
+
+    /// Instruction `n` of the pending run is reached: what comes before it is fetched and has had its slots. Returns how
+    /// the instruction accesses memory, if it may retire: after a cut an access belongs to none that does.
+    #[inline]
+    fn reach(&mut self, n: u32) -> Option<Memory> {
+        let p = self.pending.as_mut()?;
+        let block = self.blocks.peek(p.number)?;
+        let plain = p.ran.is_none() && n < block.n && !block.special && block.lines == 0;
+        if !plain || !(p.started || n == 0) || self.front.decodes() || !self.books.ledger.is_even() {
+            return self.reach_in_full(n);
+        }
+        p.entered = p.entered.max(n);
+        Some(self.blocks.facts(block)[n as usize].memory)
+    }
+
+    fn reach_in_full(&mut self, n: u32) -> Option<Memory> {
+        let (mut p, block) = self.taken_out()?;
+        let until = n.min(p.ran.unwrap_or(block.n));
+        self.fetch_to(&mut p, &block, until);
+        self.advance(&mut p, &block, until);
+        let open = p.ran.is_none() && n < block.n;
+        self.pending = Some(p);
+        open.then(|| self.blocks.facts(&block)[n as usize].memory)
     }
 
     /// For a happening in the middle of a block: the ledger goes to the instruction that accessed memory last.
@@ -100,11 +114,16 @@ impl Core {
     }
 
     /// Takes the access through TLBs and caches. Returns where its data was, whether it needed a walk, and sets touched.
-    fn serve(&mut self, a: &DataAccess, fact: Option<&Fact>, translate: &mut dyn Translate) -> (Level, bool, Touched) {
+    fn serve(
+        &mut self,
+        a: &DataAccess,
+        memory: Option<Memory>,
+        translate: &mut dyn Translate,
+    ) -> (Level, bool, Touched) {
         let t =
             if self.tlbs.is_quiet(a.linear, a.write) { Translated::default() } else { self.translate(a, translate) };
-        let loads = !a.write || fact.is_some_and(|f| f.modifies);
-        let store = match (a.write, fact.is_some_and(|f| f.streams)) {
+        let loads = !a.write || memory.is_some_and(|m| m.modifies);
+        let store = match (a.write, memory.is_some_and(|m| m.streams)) {
             (false, _) => Store::No,
             (true, false) => Store::Yes,
             (true, true) => Store::Streaming,
@@ -118,7 +137,7 @@ impl Core {
             (level, touched) = (level.max(second), touched | bit);
         }
         self.charge(level, loads, t.cycles);
-        let locked = fact.is_some_and(|f| f.locked);
+        let locked = memory.is_some_and(|m| m.locked);
         let latency = self.p.latency[level as usize] + t.cycles;
         let info = MemoryInfo { linear: a.linear, level, latency, stlb_miss: t.walked, locked };
         if loads {
@@ -181,14 +200,18 @@ impl Core {
 }
 
 /// Notes what became of an access of an instruction that may retire.
-fn note(p: &mut Pending, a: &DataAccess, fact: &Fact, level: Level, walked: bool) {
-    let bit = 1 << (a.instruction & 63);
-    let loads = !a.write || fact.modifies;
-    let end = a.linear.wrapping_add(u64::from(a.bytes));
-    let second_part = p.last == (a.linear, a.instruction) && a.linear & 0xfff == 0 && !fact.repeats;
+fn note(p: &mut Pending, o: &mut Outcomes, a: &DataAccess, memory: Memory, level: Level, walked: bool) {
+    let second_part = p.last == (a.linear, a.instruction) && a.linear & 0xfff == 0 && !memory.repeats;
     let split = second_part || (a.linear & 63) + u64::from(a.bytes) > 64;
-    p.last = (end, a.instruction);
-    let o = &mut p.outcomes;
+    p.last = (a.linear.wrapping_add(u64::from(a.bytes)), a.instruction);
+    if level == Level::L1 && !walked && !split {
+        return;
+    }
+    if !p.noted {
+        (p.noted, *o) = (true, Outcomes::default());
+    }
+    let bit = 1 << (a.instruction & 63);
+    let loads = !a.write || memory.modifies;
     if loads && level != Level::L1 {
         o.loads[level as usize - 1] |= bit;
     }
@@ -204,6 +227,6 @@ fn note(p: &mut Pending, a: &DataAccess, fact: &Fact, level: Level, walked: bool
     if split {
         o.split_loads |= if loads { bit } else { 0 };
         o.split_stores |= if a.write { bit } else { 0 };
-        o.bus_locks |= if fact.locked { bit } else { 0 };
+        o.bus_locks |= if memory.locked { bit } else { 0 };
     }
 }

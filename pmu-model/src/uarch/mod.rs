@@ -57,12 +57,21 @@ struct Wake {
     pushed: bool,
 }
 
+impl Wake {
+    /// After the instruction from `start` to `end` of a run at `at`.
+    fn after(at: u64, start: u32, end: u32, fusible: Fusible, pushed: bool) -> Wake {
+        Wake { ip: at.wrapping_add(start.into()), end: at.wrapping_add(end.into()), fusible, pushed }
+    }
+}
+
 /// A core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Core {
     p: Parameters,
     blocks: Blocks,
     pending: Option<Pending>,
+    /// Those of the pending run's accesses, when it says so.
+    outcomes: Outcomes,
     wake: Wake,
     books: Books,
     front: Front,
@@ -84,6 +93,7 @@ impl Core {
             p: *p,
             blocks: Blocks::new(),
             pending: None,
+            outcomes: Outcomes::default(),
             wake: Wake::default(),
             books: Books::new(),
             front: Front::new(p),
@@ -107,7 +117,7 @@ impl Core {
         self.fetch_to(&mut p, &block, ran);
         self.pending = Some(p);
         let mut books = self.books.clone();
-        let run = Run { block: &block, facts: self.blocks.facts(&block), pending: &p };
+        let run = Run { block: &block, facts: self.blocks.facts(&block), pending: &p, outcomes: &self.outcomes };
         books.advance(&run, ran, self.front.decodes(), &self.p);
         books.retire(&run, ran, false);
         books.read()
@@ -146,20 +156,62 @@ impl Core {
     }
 
     /// Books the pending run, which went to `to` if that is known.
+    #[inline]
     fn close(&mut self, to: Option<u64>) {
+        if !self.close_plainly(to) {
+            self.close_in_full(to);
+        }
+    }
+
+    /// As [`Core::close`] for the usual case, without a look at single instructions: one line of code, nothing owed,
+    /// nothing that costs more than its slots, nothing special about the accesses. False: it is not that case.
+    #[inline]
+    fn close_plainly(&mut self, to: Option<u64>) -> bool {
+        let Some(p) = &self.pending else { return true };
+        let (number, at) = (p.number, p.at);
+        let Some(block) = self.blocks.peek(number) else { return true };
+        let special = block.special || block.lines > 0 || number == SINGLE || p.ran.is_some();
+        if special || p.noted || p.fused || p.synchronizes {
+            return false;
+        }
+        let (line, started) = (block.line, p.started);
+        if !started {
+            self.fetch_first(at, line);
+        }
+        let (Some(p), Some(block)) = (&mut self.pending, self.blocks.peek(number)) else { return true };
+        p.started = true;
+        if self.front.decodes() || !self.books.ledger.is_even() {
+            return false;
+        }
+        let (ring, branch, pushed) = (p.ring, block.branch, block.stack.unwrap_or(self.wake.pushed));
+        self.wake = Wake::after(at, block.last, block.bytes, block.leaves, pushed);
+        self.books.retire_plainly(block.n);
+        self.blocks.ran(number, ring);
+        self.pending = None;
+        if let (Some(kind), Some(to)) = (branch, to) {
+            self.resolve(kind, to);
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn close_in_full(&mut self, to: Option<u64>) {
         let Some((mut p, block)) = self.taken_out() else { return };
         let ran = p.ran.unwrap_or(block.n);
         self.fetch_to(&mut p, &block, ran);
-        let run = Run { block: &block, facts: self.blocks.facts(&block), pending: &p };
+        let run = Run { block: &block, facts: self.blocks.facts(&block), pending: &p, outcomes: &self.outcomes };
         self.books.advance(&run, ran, self.front.decodes(), &self.p);
         let whole = ran == block.n;
         let counted = whole && p.number != SINGLE;
         self.books.retire(&run, ran, counted);
-        let Some(last) = run.facts[..ran as usize].last() else { return };
-        let (ip, end) = (p.at.wrapping_add(u64::from(last.start)), u64::from(last.start + last.bytes));
-        let stack = if whole { block.stack } else { run.facts[..ran as usize].iter().rev().find_map(|f| f.stack) };
-        let pushed = stack.unwrap_or(self.wake.pushed);
-        self.wake = Wake { ip, end: p.at.wrapping_add(end), fusible: last.fusible, pushed };
+        if whole {
+            let pushed = block.stack.unwrap_or(self.wake.pushed);
+            self.wake = Wake::after(p.at, block.last, block.bytes, block.leaves, pushed);
+        } else if let Some(last) = run.facts[..ran as usize].last() {
+            let stack = run.facts[..ran as usize].iter().rev().find_map(|f| f.stack);
+            let pushed = stack.unwrap_or(self.wake.pushed);
+            self.wake = Wake::after(p.at, last.start, last.start + last.bytes, last.fusible, pushed);
+        }
         if counted {
             self.blocks.ran(p.number, p.ring);
         }
@@ -204,7 +256,7 @@ impl Core {
 
     /// A run through block `number` begins.
     fn begin(&mut self, number: u32, at: u64, ring: Ring, translate: &mut dyn Translate) {
-        let Some(block) = self.blocks.block(number) else { return };
+        let Some(block) = self.blocks.peek(number) else { return };
         self.books.enter(ring);
         if self.taken.is_on() {
             self.taken.arrived(ring);
@@ -223,7 +275,7 @@ impl Core {
             line: 0,
             fused,
             synchronizes: self.wake.pushed && block.names_stack.is_some(),
-            outcomes: Outcomes::default(),
+            noted: false,
             last: (0, u32::MAX),
         });
     }

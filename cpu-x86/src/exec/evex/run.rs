@@ -33,6 +33,11 @@ impl Evex {
     /// raises; #XM or #UD for an unmasked floating-point exception.
     pub fn run(&self, cpu: &mut Cpu) -> Done {
         check(cpu)?;
+        if let (0, Formula::Shared(Kernel::Move)) = (self.mask, self.formula)
+            && let Some(done) = self.copy(cpu)
+        {
+            return done;
+        }
         let picked = self.picked(cpu);
         let b = if self.b == Place::Memory { self.load(cpu, picked)? } else { read(cpu, self.b) };
         let mut s = Sources { a: read(cpu, self.a), b, c: read(cpu, self.dst), picked };
@@ -53,6 +58,53 @@ impl Evex {
             cpu.mxcsr |= u32::from(env.flags);
         }
         Ok(())
+    }
+
+    /// A move without mask, between a vector register and memory or another register.
+    fn copy(&self, cpu: &mut Cpu) -> Option<Done> {
+        let mut bytes = [0; BYTES];
+        match (self.dst, self.b) {
+            (Place::Vector(n, size), Place::Vector(from, _)) => {
+                let size = usize::from(size).min(BYTES);
+                bytes[..size].copy_from_slice(&cpu.vec[usize::from(from & 31)].0[..size]);
+                cpu.vec[usize::from(n & 31)].0 = bytes;
+                Some(Ok(()))
+            }
+            (Place::Vector(n, _), Place::Memory) if !self.broadcast => {
+                Some(self.read_memory(cpu, &mut bytes).map(|()| cpu.vec[usize::from(n & 31)].0 = bytes))
+            }
+            (Place::Memory, Place::Vector(n, _)) => {
+                let from = cpu.vec[usize::from(n & 31)].0;
+                Some(self.write_memory(cpu, &from))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads the whole memory operand.
+    fn read_memory(&self, cpu: &mut Cpu, bytes: &mut [u8; BYTES]) -> Done {
+        let n = usize::from(self.memory_bytes).min(BYTES);
+        let at = self.linear(cpu, n, Access::Read)?;
+        cpu.load_bytes(at, &mut bytes[..n])
+    }
+
+    /// Writes the whole memory operand.
+    fn write_memory(&self, cpu: &mut Cpu, bytes: &[u8; BYTES]) -> Done {
+        let n = usize::from(self.memory_bytes).min(BYTES);
+        let at = self.linear(cpu, n, Access::Write)?;
+        cpu.store_bytes(at, &bytes[..n])
+    }
+
+    /// Linear address of the memory operand, with its alignment checked: #AC concerns operands of up to eight bytes.
+    fn linear(&self, cpu: &mut Cpu, n: usize, access: Access) -> Result<u64, Stop> {
+        let at = self.address.linear(cpu, n as u32, access)?;
+        if self.aligned && at & (n as u64 - 1) != 0 {
+            return Err(Stop::gp(0));
+        }
+        if n <= 8 {
+            cpu.check_alignment(at, n as u32)?;
+        }
+        Ok(at)
     }
 
     /// The elements that the mask picks.
@@ -189,17 +241,7 @@ impl Evex {
             return Ok(W::ZERO);
         }
         let partly = needed != ones(held);
-        let whole = if partly && cpu.watching_data() {
-            Err(Stop::gp(0))
-        } else {
-            let at = self.address.linear(cpu, n as u32, Access::Read);
-            at.and_then(|at| {
-                if n <= 8 {
-                    cpu.check_alignment(at, n as u32)?;
-                }
-                cpu.load_bytes(at, &mut bytes[..n])
-            })
-        };
+        let whole = if partly && cpu.watching_data() { Err(Stop::gp(0)) } else { self.read_memory(cpu, &mut bytes) };
         match whole {
             Err(stop) if partly && stop != Stop::AC => self.load_each(cpu, needed, &mut bytes)?,
             done => done?,
@@ -228,8 +270,7 @@ impl Evex {
         let (bytes, n) = (r.bytes(), usize::from(self.memory_bytes).min(BYTES));
         self.check_alignment(cpu, Access::Write)?;
         if self.mask == 0 || self.is_full(picked) {
-            let at = self.address.linear(cpu, n as u32, Access::Write)?;
-            return cpu.store_bytes(at, &bytes[..n]);
+            return self.write_memory(cpu, &bytes);
         }
         if !self.suppresses {
             let at = self.address.linear(cpu, n as u32, Access::Write)?;

@@ -199,6 +199,7 @@ fn hosted(f: CpuidFeature) -> bool {
         F::AVX2 => std::is_x86_feature_detected!("avx2"),
         F::FMA => std::is_x86_feature_detected!("fma"),
         F::F16C => std::is_x86_feature_detected!("f16c"),
+        F::AVX_VNNI => std::is_x86_feature_detected!("avxvnni"),
         _ => false,
     }
 }

@@ -125,16 +125,16 @@ impl<'a> Space<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::sync::Arc;
 
-    fn put(ram: &Ram, at: u64, v: u64) {
+    pub fn put(ram: &Ram, at: u64, v: u64) {
         assert!(ram.write(Gpa(at), &v.to_le_bytes()));
     }
 
     /// Linear FFFF800000000000h + 1 MiB leads to 8000h by a 4 KiB page, + 2 MiB to 200000h by a large one.
-    fn tables() -> (Arc<Ram>, Box<Cpu>) {
+    pub fn tables() -> (Arc<Ram>, Box<Cpu>) {
         let ram = Arc::new(Ram::new(8 << 20, &[]).unwrap());
         put(&ram, 0x1000 + 8 * 256, 0x2003);
         put(&ram, 0x2000, 0x3003);
@@ -146,7 +146,7 @@ mod tests {
         (ram, cpu)
     }
 
-    const BASE: u64 = 0xffff_8000_0000_0000;
+    pub const BASE: u64 = 0xffff_8000_0000_0000;
 
     #[test]
     fn small_and_large_pages_are_followed_and_nothing_is_marked() {

@@ -193,13 +193,19 @@ impl Perf {
     }
 
     fn sample(&mut self, pmu: &mut Pmu, id: EventId, counter: Counter) {
-        let most = self.max_samples_per_tick;
+        let (most, second) = (self.max_samples_per_tick, self.cycles_per_second);
         let now = pmu.rdpmc(counter);
         let Some(event) = self.find_mut(id).filter(|event| event.period != 0) else { return };
         event.count = event.count.wrapping_add(now.wrapping_sub(event.previous) & MASK);
-        // Past zero by more than a period, it would have sampled more than once; a guest's counter would have been given
-        // its next period at the first.
-        let taken = if event.backs_guest { 1 } else { 1 + now / event.period };
+        // Past zero by more than a period, it would have sampled more than once; a guest's counter, or an event with a
+        // frequency, would have been given its next period at the first.
+        let frequency = matches!(event.attr.sample, Sample::Frequency(_));
+        let taken = if event.backs_guest || frequency { 1 } else { 1 + now / event.period };
+        if frequency {
+            let cycles = event.running.wrapping_sub(event.running_at_sample);
+            event.running_at_sample = event.running;
+            adapt(event, event.period, cycles, second);
+        }
         event.samples = event.samples.wrapping_add(taken);
         event.samples_in_tick = event.samples_in_tick.saturating_add(taken.min(u64::from(u32::MAX)) as u32);
         event.left = event.period - now % event.period;
@@ -239,8 +245,9 @@ impl Perf {
     }
 
     /// The timer tick: throttled events go on, and events with a frequency get nearer to their period. `cycles` went by
-    /// since the last tick, of which a second has `cycles_per_second`.
-    pub fn tick(&mut self, pmu: &mut Pmu, cycles: u64, cycles_per_second: u64) {
+    /// since the last tick.
+    pub fn tick(&mut self, pmu: &mut Pmu, cycles: u64) {
+        let second = self.cycles_per_second;
         for at in 0..self.on.len() {
             let id = self.on[at];
             self.change(id, |event| event.samples_in_tick = 0);
@@ -248,7 +255,11 @@ impl Perf {
             let (throttled, counter) = (event.throttled, event.counter);
             if matches!(event.attr.sample, Sample::Frequency(_)) {
                 self.update(pmu, id);
-                self.change(id, |event| adapt(event, cycles, cycles_per_second));
+                self.change(id, |event| {
+                    let counted = event.count.wrapping_sub(event.count_at_tick);
+                    event.count_at_tick = event.count;
+                    adapt(event, counted, cycles, second);
+                });
                 self.set_left(pmu, id);
             }
             if let Some(counter) = counter.filter(|_| throttled) {
@@ -268,11 +279,13 @@ impl Perf {
     }
 }
 
-/// The period moves an eighth of the way to where it would have given the frequency over the last tick.
-fn adapt(event: &mut Event, cycles: u64, cycles_per_second: u64) {
+/// The period moves an eighth of the way to where it would have given the frequency over the last `cycles`, in which
+/// the event counted so much.
+fn adapt(event: &mut Event, counted: u64, cycles: u64, cycles_per_second: u64) {
     let Sample::Frequency(hertz) = event.attr.sample else { return };
-    let counted = event.count.wrapping_sub(event.count_at_tick);
-    event.count_at_tick = event.count;
+    if cycles == 0 {
+        return;
+    }
     let wanted = u128::from(counted) * u128::from(cycles_per_second) / (u128::from(hertz) * u128::from(cycles)).max(1);
     let wanted = wanted.clamp(1, u128::from(MASK >> 1)) as i64;
     let step = wanted - event.period as i64;

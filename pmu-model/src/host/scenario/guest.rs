@@ -34,6 +34,8 @@ pub struct Guest {
     pub starved_cycles: u64,
     pub clock: Option<(GuestClock, HostClock)>,
     pub vm: Option<VmPmu>,
+    /// What it is to do as soon as it runs.
+    pub pending: Vec<Segment>,
     /// Counters that it ever programmed.
     programmed: Counters,
 }
@@ -59,6 +61,7 @@ impl Guest {
             starved_cycles: 0,
             clock: clock(scenario, spec),
             vm: VmPmu::new(&scenario.pmus, spec.cpu),
+            pending: Vec::new(),
             programmed: Counters::NONE,
         }
     }
@@ -67,6 +70,11 @@ impl Guest {
     pub fn segment(&self, spec: &GuestSpec) -> Segment {
         let endless = Segment::Run(Privilege::User, u64::MAX);
         spec.setup.get(self.at).or_else(|| spec.program.get(self.at - spec.setup.len())).copied().unwrap_or(endless)
+    }
+
+    /// Whether the setup is done.
+    pub fn is_set_up(&self, spec: &GuestSpec) -> bool {
+        self.at >= spec.setup.len()
     }
 
     /// Goes on to the next segment; behind the last of the program comes its first.

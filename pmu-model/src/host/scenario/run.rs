@@ -73,6 +73,7 @@ impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario) -> Run<'a> {
         let core = |(id, spec): (u32, &super::CpuSpec)| {
             let mut cpu = PhysicalCpu::new(id, spec.shape, scenario.policy);
+            cpu.perf.cycles_per_second = scenario.cycles_per_second;
             cpu.exit_work = scenario.exits.of(ExitReason::Msr).kernel.burst();
             let streams = scenario.host_rates.map(Stream::new);
             let (running, settled) = (None, Ledger::default());
@@ -107,8 +108,8 @@ impl<'a> Run<'a> {
         let (tick, rotation) = (due(self.scenario.tick), due(self.scenario.rotation));
         for c in 0..self.cores.len() {
             if tick {
-                let (cycles, second) = (self.scenario.tick, self.scenario.cycles_per_second);
-                self.interrupted(c, false, |perf, pmu| perf.tick(pmu, cycles, second));
+                let cycles = self.scenario.tick;
+                self.interrupted(c, false, |perf, pmu| perf.tick(pmu, cycles));
             }
             if rotation && self.cores[c].cpu.perf.needs_rotation() {
                 self.interrupted(c, false, |perf, pmu| perf.rotate(pmu));
@@ -250,8 +251,9 @@ impl<'a> Run<'a> {
             let stream = &mut core.streams[ring as usize];
             let part = left.min(stream.cycles_until(&core.cpu.pmu.until_interrupt(ring)));
             let burst = stream.take(part);
-            core.cpu.run_host(ring, &burst);
+            // Time first: an event that samples at the end of the stretch wants to know how long it took.
             self.elapse(c, part, Residence::Stolen);
+            self.cores[c].cpu.run_host(ring, &burst);
             left -= part;
         }
     }
@@ -261,6 +263,10 @@ impl<'a> Run<'a> {
             return self.end_of_slice(c, g);
         }
         let scenario = self.scenario;
+        if self.guests[g].is_set_up(&scenario.guests[g]) && !self.guests[g].pending.is_empty() {
+            let segment = self.guests[g].pending.remove(0);
+            return self.moment(c, g, segment);
+        }
         let segment = self.guests[g].segment(&scenario.guests[g]);
         if let Segment::Run(ring, cycles) = segment {
             if !self.guest_runs(c, g, ring, cycles, until) {
@@ -292,13 +298,14 @@ impl<'a> Run<'a> {
         let left = guest.left.unwrap_or(cycles.max(1));
         let room = until.min(core.slice_end).saturating_sub(core.now);
         let part = left.min(room).min(guest.cycles_until_interrupt(&core.cpu, ring)).max(1);
+        self.elapse(c, part, Residence::Guest);
+        let (core, guest) = (&mut self.cores[c], &mut self.guests[g]);
         let before = host_cycles(&core.cpu);
         guest.run(&mut core.cpu, ring, part);
         let spent = host_cycles(&core.cpu).wrapping_sub(before);
         guest.exits[ExitReason::Pmi as usize] += u64::from(spent != 0);
         guest.left = Some(left - part).filter(|left| *left != 0);
         let done = guest.left.is_none();
-        self.elapse(c, part, Residence::Guest);
         self.elapse(c, spent, Residence::Root);
         done
     }

@@ -314,3 +314,27 @@ fn a_run_repeats() {
     assert!(first.events[0].samples > 100 && first.events[0].state != Some(State::Error));
     assert_ne!(first.events[0].cells, Cells::default());
 }
+
+/// A frequency finds its period within a few samples, and keeps it.
+#[test]
+fn a_frequency_gives_about_so_many_samples() {
+    let attr = Attr { sample: crate::host::attr::Sample::Frequency(20_000), ..Attr::counting(Happening::Branches) };
+    let mut scenario = scenario(Policy::BASELINE, Vec::new(), vec![event("often", attr.excluding(HOST_ONLY))]);
+    scenario.end = 220_000_000;
+    let report = run(&scenario).events.remove(0);
+    assert_eq!(exact(&report), report.truth);
+    assert!((1_900..2_200).contains(&report.samples), "{} samples in a tenth of a second", report.samples);
+}
+
+/// What the host does on the fast path is nobody's: neither the guest's nor the host's counters move.
+#[test]
+fn work_on_the_fast_path_is_counted_by_nobody() {
+    let program = vec![Segment::Run(Privilege::User, 40_000), Segment::Exit(ExitReason::PreemptionTimer)];
+    let spec = GuestSpec { setup: counting(1), program, ..guest(Mode::Mediated) };
+    let events = vec![event("host", Attr::counting(Happening::Retired).excluding(HOST_ONLY))];
+    let report = run(&scenario(Policy::BASELINE, vec![spec], events));
+    let exits = report.guests[0].exits.iter().find(|(reason, _)| *reason == ExitReason::PreemptionTimer).unwrap().1;
+    let work = ExitTable::default().of(ExitReason::PreemptionTimer).kernel.instructions;
+    assert_eq!(report.events[0].truth - exact(&report.events[0]), exits * work);
+    assert!(report.guests[0].counters.iter().all(|counter| counter.seen == counter.truth));
+}

@@ -182,12 +182,12 @@ impl PerfBased {
     /// A counter as the guest would read it, its event found by `find` and read from `pmu` while it is on.
     pub fn peek<'a>(&self, find: impl Fn(EventId) -> Option<&'a Event>, pmu: Option<&Pmu>, counter: Counter) -> u64 {
         let event = find(event_of(self.task, counter));
-        if counter == SLOTS && self.metrics_mode {
-            return event.map_or(0, |event| event.count);
-        }
         let live = event.zip(pmu).and_then(|(event, pmu)| {
             Some(pmu.peek(Register::Count(event.counter?)).wrapping_sub(event.previous) & MASK)
         });
+        if counter == SLOTS && self.metrics_mode {
+            return event.map_or(0, |event| event.count.wrapping_add(live.unwrap_or(0)) & MASK);
+        }
         let pmc = match counter.as_fixed() {
             Some(n) => self.fixed[usize::from(n & 3)],
             None => self.general[usize::from(counter.0 & 7)],

@@ -145,7 +145,7 @@ fn accesses(r: &mut Random, fact: &Fact, recent: &mut Vec<u64>) -> Vec<DataAcces
             all.push(touch(at + here, (bytes - here) as u32, write, 0));
         }
     };
-    if fact.modifies {
+    if fact.memory.modifies {
         one(r, true);
     } else {
         (0..fact.loads).for_each(|_| one(r, false));
@@ -165,35 +165,32 @@ fn happening(r: &mut Random, recent: &[u64]) -> Happening {
     }
 }
 
+/// Where piece `at` goes when its branch is taken.
+fn target(r: &mut Random, pieces: &[Piece], at: usize) -> usize {
+    match r.below(8) {
+        0 => r.below(pieces.len() as u64) as usize,
+        1..4 => pieces[at].targets[r.below(3) as usize],
+        4 => (at + 1) % pieces.len(),
+        _ => pieces[at].targets[0],
+    }
+}
+
 pub(super) fn trace(r: &mut Random, pieces: &[Piece], length: usize) -> Vec<Step> {
     let mut info = InstructionInfoFactory::new();
     let (mut steps, mut recent, mut at, mut ring) = (Vec::new(), Vec::new(), 0, Ring::User);
     while steps.len() < length {
         let piece = &pieces[at];
-        let next = match r.below(8) {
-            0 => r.below(pieces.len() as u64) as usize,
-            1..4 => piece.targets[r.below(3) as usize],
-            4 => (at + 1) % pieces.len(),
-            _ => piece.targets[0],
-        };
         let last = piece.instructions.len() - 1;
+        let conditional = piece.instructions[last].is_jcc_short_or_near() || piece.instructions[last].is_loop();
+        let beside = pieces.get(at + 1).is_some_and(|p| p.at == piece.places[last + 1]);
+        let falls = conditional && beside && r.one_in(2);
+        let next = if falls { at + 1 } else { target(r, pieces, at) };
         for n in 0..=last {
-            let i = &piece.instructions[n];
-            let fact = Fact::of(i, 0, 0, &mut info);
+            let fact = Fact::of(&piece.instructions[n], 0, 0, &mut info);
             let accesses = accesses(r, &fact, &mut recent);
-            let branch = n == last && fact.branch.is_some();
-            let falls = piece.places[n + 1];
-            let conditional = i.is_jcc_short_or_near() || i.is_loop();
-            let taken = branch && !(conditional && r.one_in(3));
             let faults = r.one_in(60);
-            let to = if faults {
-                piece.places[n]
-            } else if taken || n == last && !branch {
-                pieces[next].at
-            } else {
-                falls
-            };
-            // What follows a block that fell through must be described: its own place, wherever it went.
+            let after = if n == last { pieces[next].at } else { piece.places[n + 1] };
+            let to = if faults { piece.places[n] } else { after };
             let then = (n == last && r.one_in(30)).then(|| happening(r, &recent));
             steps.push(Step { piece: at, n, ring, accesses, faults, then, to });
             if faults {
@@ -224,6 +221,10 @@ struct Teller<'a> {
     pieces: &'a [Piece],
     /// Numbers of the blocks that begin at each instruction of each piece, and have one instruction or all the rest.
     numbers: Vec<Vec<[Option<u32>; 2]>>,
+    way: Way,
+    r: Random,
+    /// What was entered last: a piece, from which instruction on.
+    entered: Option<(usize, usize)>,
 }
 
 impl Teller<'_> {
@@ -236,6 +237,30 @@ impl Teller<'_> {
             self.numbers[piece][n][usize::from(alone)] = Some(number);
             number
         })
+    }
+
+    /// Tells that control reaches a step. Returns the instruction at which what it belongs to was entered.
+    fn reach(&mut self, s: &Step) -> usize {
+        let p = &self.pieces[s.piece];
+        let at = p.places[s.n];
+        let alone = matches!(self.way, Way::Singles | Way::Alone);
+        if let Some((piece, first)) = self.entered
+            && (piece == s.piece && first < s.n && !alone)
+        {
+            if self.way == Way::Blocks || !self.r.one_in(6) {
+                return first;
+            }
+            self.core.cut((s.n - first) as u32);
+            self.core.settle(at);
+        }
+        self.entered = Some((s.piece, s.n));
+        if self.way == Way::Singles {
+            self.core.single(&code(&p.instructions[s.n..=s.n], at), at, s.ring, &mut Tables);
+        } else {
+            let number = self.number(s.piece, s.n, alone);
+            self.core.enter(number, at, s.ring, &mut Tables);
+        }
+        s.n
     }
 
     /// Tells of a step; `first` is the instruction at which what it belongs to was entered.
@@ -290,49 +315,25 @@ pub(super) fn tell_with(
 ) -> (Core, u64) {
     let mut retired = [Retired::default(); 2];
     let numbers = pieces.iter().map(|p| vec![[None; 2]; p.instructions.len()]).collect();
-    let mut t = Teller { core: Core::new(&small()), filter: Filter::new(filtered), pieces, numbers };
-    let mut r = Random(if let Way::Cut(seed) = way { seed } else { 0 });
-    let mut entered: Option<(usize, usize)> = None;
+    let r = Random(if let Way::Cut(seed) = way { seed } else { 0 });
+    let (core, filter) = (Core::new(&small()), Filter::new(filtered));
+    let mut t = Teller { core, filter, pieces, numbers, way, r, entered: None };
     for s in steps {
-        let p = &pieces[s.piece];
-        let at = p.places[s.n];
-        let goes_on = entered.is_some_and(|(piece, first)| piece == s.piece && first < s.n);
-        match way {
-            Way::Singles => t.core.single(&code(&p.instructions[s.n..=s.n], at), at, s.ring, &mut Tables),
-            Way::Alone => {
-                let number = t.number(s.piece, s.n, true);
-                t.core.enter(number, at, s.ring, &mut Tables);
-            }
-            Way::Blocks | Way::Cut(_) if goes_on => {
-                let cut = way != Way::Blocks && r.one_in(6);
-                if cut {
-                    t.core.cut((s.n - entered.unwrap().1) as u32);
-                    t.core.settle(at);
-                    let number = t.number(s.piece, s.n, false);
-                    t.core.enter(number, at, s.ring, &mut Tables);
-                    entered = Some((s.piece, s.n));
-                }
-            }
-            Way::Blocks | Way::Cut(_) => {
-                let number = t.number(s.piece, s.n, false);
-                t.core.enter(number, at, s.ring, &mut Tables);
-                entered = Some((s.piece, s.n));
-            }
-        }
-        let first = if matches!(way, Way::Singles | Way::Alone) { s.n } else { entered.unwrap().1 };
+        let first = t.reach(s);
         t.step(s, first);
-        if s.faults || s.n + 1 == p.instructions.len() {
-            entered = None;
+        let over = s.faults || s.n + 1 == pieces[s.piece].instructions.len();
+        if over {
+            t.entered = None;
         }
         if !s.faults {
-            retired[usize::from(s.ring == Ring::User)].add(&p.instructions[s.n]);
+            retired[usize::from(s.ring == Ring::User)].add(&pieces[s.piece].instructions[s.n]);
         }
-        let ended = s.faults || s.n + 1 == p.instructions.len() || matches!(way, Way::Singles | Way::Alone);
-        if way != Way::Blocks && ended && r.one_in(20) {
+        let boundary = over || matches!(way, Way::Singles | Way::Alone);
+        if way != Way::Blocks && boundary && t.r.one_in(20) {
             // Reading changes nothing.
-            t.core.signals_at(r.one_in(2));
+            t.core.signals_at(t.r.one_in(2));
         }
-        if ended && s.n % 3 == 0 {
+        if boundary && s.n % 3 == 0 {
             // A branch is counted as going somewhere when it is told where.
             t.core.settle(s.to);
             read(&mut t.core, retired);

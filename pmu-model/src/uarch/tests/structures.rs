@@ -224,7 +224,7 @@ fn a_chase_is_bound_by_the_level_it_fits_in() {
     for (bytes, latency, level, slots) in [
         (1 << 20, 15, S::LoadL2Hit, S::SlotsL2),
         (3 << 20, 73, S::LoadL3Hit, S::SlotsL3),
-        (16 << 20, 242, S::LoadL3Miss, S::SlotsDram),
+        (5 << 20, 242, S::LoadL3Miss, S::SlotsDram),
     ] {
         let (count, told) = chase(bytes);
         assert_eq!((told, count(level)), (latency, bytes / 64));
@@ -239,13 +239,13 @@ fn stores_ask_for_ownership_and_are_written_back() {
     let mut core = core();
     let block = describe(&mut core, &[0x48, 0x89, 0x03, 0xeb, 0xfb], 0x1000);
     let count = steady(&mut core, 3, |core| {
-        for n in 0..(8u64 << 20) / 64 {
+        for n in 0..(4u64 << 20) / 64 {
             enter(core, block, 0x1000);
             core.access(&touch((1 << 40) + n * 64, 8, true, 0), &mut Tables);
         }
         core.settle(0x1000);
     });
-    let lines = (8 << 20) / 64;
+    let lines = (4 << 20) / 64;
     assert_eq!((count(S::L2RfoMiss), count(S::L3RfoMiss), count(S::L2DataMiss)), (lines, lines, 0));
     assert_eq!((count(S::Stores), count(S::Loads)), (lines, 0));
     assert!(count(S::L2LinesOut) > lines * 9 / 10 && count(S::SlotsStore) > 0);

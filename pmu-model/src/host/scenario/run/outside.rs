@@ -1,7 +1,7 @@
 //! What happens to a scenario from outside: guests that start, events that are opened, moves and migrations.
 
 use super::super::guest::Guest;
-use super::super::{Action, Follow, Segment};
+use super::super::{Action, Follow};
 use super::{EventRun, Run};
 use crate::host::admission::{HostFacts, preconditions};
 use crate::host::aperf::{AperfError, GuestClock};
@@ -27,7 +27,7 @@ impl Run<'_> {
                 self.guests[g].cpu = cpu as usize;
             }
             Action::Migrate(g, pause) if g < self.guests.len() => self.migrate(g, pause),
-            Action::Guest(g, segment) if g < self.guests.len() => self.at_once(g, segment),
+            Action::Guest(g, segment) if g < self.guests.len() => self.guests[g].pending.push(segment),
             other => self.note(format!("{other:?} names nothing that exists")),
         }
     }
@@ -56,6 +56,9 @@ impl Run<'_> {
             && let Err(error) = GuestClock::new(design, multiplier, true, scenario.aperf)
         {
             self.note(format!("{}: no APERF and MPERF: {error}", spec.name));
+        }
+        if let Some(core) = self.cores.get_mut(spec.cpu as usize).filter(|_| spec.mode == Mode::PassThrough) {
+            core.cpu.passed_through = true;
         }
         let guest = &mut self.guests[g];
         (guest.alive, guest.created) = (true, true);
@@ -105,15 +108,6 @@ impl Run<'_> {
         self.note(text);
     }
 
-    fn at_once(&mut self, g: usize, segment: Segment) {
-        let c = self.guests[g].cpu;
-        match (self.cores.get(c).and_then(|core| core.running), segment) {
-            (Some(running), Segment::Run(..)) if running == g => {}
-            (Some(running), segment) if running == g => self.moment(c, g, segment),
-            _ => self.note(format!("{}: does not run now: {segment:?} is left out", self.scenario.guests[g].name)),
-        }
-    }
-
     /// Something of the host's happens on a CPU: in a guest, that is an exit first, and the host's work.
     pub(super) fn interrupted<T>(
         &mut self,
@@ -152,6 +146,9 @@ impl Run<'_> {
 
     fn open(&mut self, n: usize) {
         let spec = &self.scenario.events[n];
+        if self.events[n].open {
+            return self.note(format!("{}: is open already", spec.name));
+        }
         let (id, leader) = (EventId(n as u32), spec.leader.map(|leader| EventId(leader as u32)));
         let place = self.place_of(n);
         let passed = place.is_some_and(|c| self.cores[c].cpu.passed_through);
