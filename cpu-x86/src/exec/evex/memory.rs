@@ -69,6 +69,7 @@ fn gather(cpu: &mut Cpu, i: &Instruction, index_bytes: usize, bytes: usize) -> D
             Ok(v) => r.set_element(k, bytes, v),
             Err(stop) => {
                 if left != all {
+                    // Cleared above the longer of both vectors (hardware).
                     set_vector(cpu, dst.number(), &r, dst.size().max(index.size()));
                 }
                 cpu.k[mask.number() & 7] &= !ones(count) | left;
