@@ -128,15 +128,20 @@ fn a_linux_guest_is_sampled_with_its_symbols_tasks_and_files() {
     let folder = TempDir::new().unwrap();
     let append = format!("{} cryptomgr.notests=1 run=\"gzip -c /bin/busybox | wc -c\"", image.append);
     let (kernel, initrd) = (image.kernel.to_str().unwrap(), image.initrd.to_str().unwrap());
-    let line = [kernel, "--initrd", initrd, "-m", "512M", "-c", "1M", "--append", &append, "--folded", "stacks"];
+    let line = [kernel, "--initrd", initrd, "-m", "512M", "-c", "1M", "-g", "--append", &append, "--folded", "stacks"];
     let (code, err) = record(folder.path(), &line);
     assert_eq!(code, 0, "{err}");
     let stacks = std::fs::read_to_string(folder.path().join("stacks")).unwrap();
     assert!(stacks.lines().any(|l| l.starts_with("gzip;/usr/bin/busybox+0x")), "{stacks}");
+    let whole = |l: &&str| {
+        l.contains(";/usr/bin/busybox+0x") && l.contains(";entry_SYSCALL_64_after_hwframe_[k];do_syscall_64_[k];")
+    };
+    assert!(stacks.lines().any(|l| whole(&l)), "from the program into the kernel: {stacks}");
     assert!(stacks.contains("sha256_update_[k]"), "kernel symbols: {stacks}");
     let symbols = std::fs::read_to_string(folder.path().join("perf.data.kallsyms")).unwrap();
     assert!(symbols.lines().count() > 50_000 && symbols.contains("ffffffff81000000 T _text\n"));
-    let read = ["report", "-i", "perf.data", "--kallsyms", "perf.data.kallsyms", "--stdio", "--header"];
+    let read =
+        ["report", "-i", "perf.data", "--kallsyms", "perf.data.kallsyms", "--stdio", "--header", "--no-children"];
     if let Some(text) = perf(folder.path(), &read) {
         for words in ["os release : 6.1.0-", "hostname : unhalted", "[k] sha256_update", "event 'instructions'"] {
             assert!(text.contains(words), "{words}: {text}");

@@ -150,6 +150,8 @@ pub struct Programmed {
     pub formula: Option<Formula>,
     /// What its count is worth.
     pub validity: Validity,
+    /// Can PEBS tell the instruction that caused it?
+    pub precise: bool,
 }
 
 /// What EVENTSEL value `select` makes a general counter count while the extra registers hold `extra`.
@@ -157,7 +159,7 @@ pub fn programmed(select: u64, extra: &Extra) -> Programmed {
     let when = When::of(select);
     let mut named = EVENTS.iter().filter(|e| e.is_selected_by(select, extra));
     if let Some(e) = named.clone().find(|e| e.when == when) {
-        return Programmed { event: Some(e), formula: e.formula, validity: e.validity };
+        return Programmed { event: Some(e), formula: e.formula, validity: e.validity, precise: e.precise };
     }
     let event = named.find(|e| e.when == When::default());
     let (plain, validity) = match event {
@@ -170,7 +172,8 @@ pub fn programmed(select: u64, extra: &Extra) -> Programmed {
         Some(_) if when == When::default() => validity,
         Some(_) => Validity::Modelled,
     };
-    Programmed { event, formula, validity }
+    let precise = event.map_or(select & 0xffff == qualified::LOAD_LATENCY_EVENT, |e| e.precise);
+    Programmed { event, formula, validity, precise }
 }
 
 /// The event of a code without CMASK, INV and E that no register qualifies.

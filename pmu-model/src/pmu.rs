@@ -37,6 +37,8 @@ impl Default for Pmu {
     }
 }
 
+/// Vector of #DB.
+const DEBUG_EXCEPTION: u8 = 1;
 /// The state component of XSAVES that holds LBRs.
 const LBR_COMPONENT: u32 = 15;
 /// MEM_TRANS_RETIRED.STORE_SAMPLE, as in EVENTSEL bits 15:0.
@@ -273,9 +275,25 @@ impl Pmu {
 
     /// LBRs take the branches that the core has seen.
     fn record_branches(&mut self) {
+        self.record_branches_and(None);
+    }
+
+    /// As [`Pmu::record_branches`]; the last one may be the delivery that goes from and to the addresses given, with its
+    /// vector. A #DB is not recorded and disables LBRs.
+    fn record_branches_and(&mut self, delivery: Option<(u64, u64, u8)>) {
         while let Some(b) = self.core.next_branch() {
             self.branch_cycle = self.branch_cycle.wrapping_add(b.cycles);
-            self.lbr.record(&recorded(&b, self.branch_cycle));
+            let mut branch = recorded(&b, self.branch_cycle);
+            if let Some((from, to, vector)) = delivery
+                && branch.kind == lbr::BranchKind::Far
+                && (branch.from, branch.to) == (from, to)
+            {
+                branch.kind = lbr::BranchKind::Event;
+                if vector == DEBUG_EXCEPTION {
+                    self.lbr.disable();
+                }
+            }
+            self.lbr.record(&branch);
         }
     }
 }
@@ -332,6 +350,11 @@ impl Monitor for Pmu {
     }
     fn happened(&mut self, what: Happening) {
         self.core.happened(what);
-        self.record_branches();
+        let Happening::Delivery { from, to, vector, .. } = what else { return self.record_branches() };
+        let recorded = self.lbr.is_enabled();
+        self.record_branches_and(Some((from, to, vector)));
+        if recorded && !self.lbr.is_enabled() {
+            self.branches_from_now_on();
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Samples and last branches of real programs on a processor with its whole PMU: where they are, and what they hold.
 
-use cpu_x86::{Counts, Cpu, Doors, Exit, Features, Monitor, NoDoors, Refused, Ring, Sampled};
+use cpu_x86::{Counts, Cpu, Doors, Exit, Features, Monitor, NoDoors, Refused, Ring, Sampled, Table};
 use emu_core::{Gpa, Ram};
 use pmu_model::uarch::Parameters;
 use pmu_model::{Pmu, Profile};
@@ -10,6 +10,9 @@ const CODE: u64 = 0x1_0000;
 const AREA: u64 = 0x2_0000;
 const BUFFER: u64 = 0x3_0000;
 const STACK: u64 = 0x8_0000;
+const GDT: u64 = 0x9_0000;
+const IDT: u64 = 0x9_1000;
+const HANDLER: u64 = 0x9_2000;
 
 /// A PMU and nothing else.
 struct Board {
@@ -101,6 +104,14 @@ fn run(
     for (at, v) in [(0x20, BUFFER), (0x28, BUFFER), (0x30, BUFFER + 0x4_0000), (0x38, BUFFER + threshold)] {
         put(&mut cpu, AREA + at, v);
     }
+    // Exceptions 1 and 6 go to a HLT, through a 64-bit code segment.
+    put(&mut cpu, GDT + 0x10, 0x0020_9b00_0000_0000);
+    for vector in [1, 6] {
+        let gate = HANDLER & 0xffff | 0x10 << 16 | 0x8e00 << 32 | (HANDLER >> 16 & 0xffff) << 48;
+        put(&mut cpu, IDT + 16 * vector, gate);
+    }
+    put(&mut cpu, HANDLER, 0xf4);
+    (cpu.gdtr, cpu.idtr) = (Table { base: GDT, limit: 0x17 }, Table { base: IDT, limit: 0xfff });
     resets.iter().for_each(|&(slot, v)| put(&mut cpu, AREA + 0x40 + 8 * slot, v));
     (cpu.regs[4], cpu.rip, cpu.next_rip) = (STACK, CODE, CODE);
     let mut board = Board { pmu: Pmu::new(Profile::SAPPHIRE_RAPIDS, &Parameters::SPR), pmis: 0 };
@@ -198,4 +209,25 @@ fn the_call_stack_holds_the_calls_that_have_not_returned() {
     let mut read = |msr: u32| board.pmu.msr_read(msr, &now).unwrap().unwrap();
     let chain: Vec<_> = (0..3).map(|n| (read(0x1500 + n), read(0x1600 + n))).collect();
     assert_eq!(chain, [(begin + 18, begin + 24), (begin, begin + 7), (0, 0)], "a call of length zero is none");
+}
+
+#[test]
+fn an_exception_is_an_event_whose_branch_before_it_is_kept_apart() {
+    // jmp to the next instruction; ud2
+    let (cpu, mut board, begin) = run(&[(0x14ce, 0x7f_0007)], &[], 0, &[0xeb, 0, 0x0f, 0x0b], 0);
+    let now = cpu.counts();
+    let mut read = |msr: u32| board.pmu.msr_read(msr, &now).unwrap().unwrap();
+    assert_eq!((read(0x1500), read(0x1600), read(0x1200) >> 56 & 15), (begin + 2, HANDLER, 8));
+    assert_eq!((read(0x1501), read(0x1601)), (begin, begin + 2));
+    assert_eq!((read(0x1dd), read(0x1de)), (begin, begin + 2));
+}
+
+#[test]
+fn a_debug_exception_is_not_recorded_and_ends_recording() {
+    // jmp to the next instruction; pushfq; or qword [rsp], 100h; popfq; nop, and the trap behind it
+    let body = [0xeb, 0, 0x9c, 0x48, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0x90];
+    let (cpu, mut board, begin) = run(&[(0x14ce, 0x7f_0007)], &[], 0, &body, 0);
+    let now = cpu.counts();
+    let mut read = |msr: u32| board.pmu.msr_read(msr, &now).unwrap().unwrap();
+    assert_eq!((read(0x14ce), read(0x1500), read(0x1501)), (0x7f_0006, begin, 0));
 }

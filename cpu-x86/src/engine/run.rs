@@ -267,10 +267,6 @@ impl Cpu {
                 }
                 Leave::Indirect => {
                     let (to, patch) = (self.hot.to, std::mem::replace(&mut self.hot.patch, std::ptr::null()));
-                    if mode.long() && !self.canonical(to) {
-                        self.refuse_transfer()?;
-                        return Ok(!self.must_look());
-                    }
                     let Some(next) = self.enter(to, mode)? else { return Ok(false) };
                     self.remember_jump(to, next);
                     if !patch.is_null() && !self.hot.left.is_null() {
@@ -310,16 +306,6 @@ impl Cpu {
                 Leave::None | Leave::Pair => return Ok(false),
             }
         }
-    }
-
-    /// The transfer that the handlers left for goes nowhere: it faults where it stands, its stack pointer as before.
-    ///
-    /// Differs: the return address that a CALL has pushed by then stays below the stack.
-    fn refuse_transfer(&mut self) -> Result<(), Box<Missing>> {
-        self.give_back(false);
-        let moved = self.fetch_instruction().map_or(0, |i| i.stack_pointer_increment());
-        self.regs[4] = self.regs[4].wrapping_sub(i64::from(moved).cast_unsigned());
-        self.general()
     }
 
     /// Reaches linear address `to`: its block, paid for, with the page cell set; `None` when that took the whole way

@@ -82,6 +82,10 @@ impl Cpu {
         let access = DataAccess { linear: at, physical, bytes: bytes as u32, write, instruction };
         let mut touched = 0;
         self.with_monitor(|monitor, cpu| touched = monitor.access(&access, cpu));
+        if touched == u64::MAX {
+            // The monitor wants to hear of the next access, whichever it is.
+            return self.hot.recent.fill(NONE);
+        }
         while touched != 0 {
             self.hot.recent[touched.trailing_zeros() as usize] = NONE;
             touched &= touched - 1;
@@ -127,6 +131,13 @@ impl Cpu {
     pub(crate) fn repeated(&mut self, n: u64) {
         if self.hot.watched {
             self.with_monitor(|monitor, _| monitor.happened(Happening::Repeated(n)));
+        }
+    }
+
+    /// An access runs over a page's end: both its parts are to be told.
+    pub(crate) fn tell_all(&mut self) {
+        if self.hot.watched {
+            self.hot.recent.fill(NONE);
         }
     }
 

@@ -80,8 +80,8 @@ fn shown(args: &Args, path: &Path) -> Result<String, Failure> {
     if args.show {
         return Ok(text);
     }
-    let file = File::read(&name, &text).map_err(Box::new)?;
-    let built = lab::build(&file, &name, &text).map_err(Box::new)?;
+    let file = File::read(&name, &text)?;
+    let built = lab::build(&file, &name, &text)?;
     if let Some(along) = args.compare {
         return Ok(format!("{}\n\n{}\n", file.title, lab::compare(&built, along)));
     }

@@ -22,7 +22,7 @@ type Result<T> = std::result::Result<T, Complaint>;
 ///
 /// # Errors
 /// A name that nothing has, a number out of range, a word that means nothing: each with its line and a remedy.
-pub fn build(file: &File, name: &str, text: &str) -> std::result::Result<Scenario, LabError> {
+pub fn build(file: &File, name: &str, text: &str) -> std::result::Result<Scenario, Box<LabError>> {
     scenario(file).map_err(|complaint| complaint.in_file(name, text))
 }
 

@@ -38,15 +38,15 @@ impl Complaint {
         Complaint { what: what.into(), at: Some(at), remedy: Some(remedy.into()) }
     }
 
-    pub fn in_file(self, name: &str, text: &str) -> LabError {
+    pub fn in_file(self, name: &str, text: &str) -> Box<LabError> {
         let start = self.at.as_ref().map_or(0, |at| at.start.min(text.len()));
         let line = text.as_bytes()[..start].iter().filter(|c| **c == b'\n').count() + 1;
-        LabError {
+        Box::new(LabError {
             what: format!("{name}, line {line}: {}", self.what),
             source_code: NamedSource::new(name, text.to_owned()),
             at: self.at.map(SourceSpan::from),
             remedy: self.remedy,
             line,
-        }
+        })
     }
 }

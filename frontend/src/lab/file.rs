@@ -209,7 +209,7 @@ impl File {
     ///
     /// # Errors
     /// What TOML does not understand, with its place.
-    pub fn read(name: &str, text: &str) -> Result<File, LabError> {
+    pub fn read(name: &str, text: &str) -> Result<File, Box<LabError>> {
         toml::from_str(text).map_err(|error| {
             let remedy = "the keys and their values are described in the shipped scenarios: unhalted lab --list";
             let complaint =

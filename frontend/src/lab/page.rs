@@ -38,12 +38,7 @@ pub fn page(file: &File, scenario: &Scenario, report: &Report) -> String {
             );
         }
     }
-    let axis = (0..=10).map(|n| {
-        let x = LEFT + WIDTH * f64::from(n) / 10.0;
-        let time = table::milliseconds(report.end / 10 * n as u64);
-        format!("<text x=\"{x:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{time}</text>", height - ROW)
-    });
-    let axis: String = axis.collect::<Vec<_>>().join("\n");
+    let axis = axis(report.end, height - ROW);
     let legend = owners.iter().enumerate().map(|(n, name)| {
         format!("<span><i style=\"background:{}\"></i>{}</span>", COLOURS[n % COLOURS.len()], escaped(name))
     });
@@ -58,6 +53,15 @@ pub fn page(file: &File, scenario: &Scenario, report: &Report) -> String {
          <p>{legend}</p>\n<svg viewBox=\"0 0 1130 {height:.0}\">\n{svg}{axis}\n</svg>\n<pre>{text}</pre>\n</html>\n",
         title = escaped(&file.title),
     )
+}
+
+/// Eleven times below the rows.
+fn axis(end: u64, y: f64) -> String {
+    let label = |n: u64| {
+        let x = LEFT + WIDTH * n as f64 / 10.0;
+        format!("<text x=\"{x:.0}\" y=\"{y:.0}\" text-anchor=\"middle\">{}</text>", table::milliseconds(end / 10 * n))
+    };
+    (0..=10).map(label).collect::<Vec<_>>().join("\n")
 }
 
 fn rows(spans: &[Span]) -> Vec<(u32, Counter)> {

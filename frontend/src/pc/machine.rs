@@ -76,6 +76,11 @@ pub struct Machine {
 const PROFILE: Profile = Profile::SAPPHIRE_RAPIDS;
 const FEATURES: Features = Features { pebs: true, lbr: true, core_ratio: 22 };
 
+/// A processor's PMU at power-on.
+pub fn pmu() -> Pmu {
+    Pmu::new(PROFILE, &Parameters::SPR)
+}
+
 /// Brings the bytes of the image again, for a reset; `None` when they cannot be had any more.
 pub type Reload = Box<dyn FnMut() -> Option<Vec<Piece>>>;
 
@@ -92,7 +97,7 @@ impl Machine {
         let mut machine = Machine {
             board,
             cpus: (0..setup.processors).map(|id| processor(&ram, id, setup.processors)).collect(),
-            pmus: (0..setup.processors).map(|_| Pmu::new(PROFILE, &Parameters::SPR)).collect(),
+            pmus: (0..setup.processors).map(|_| pmu()).collect(),
             idle: vec![false; setup.processors as usize],
             ram,
             shown_clock: 0,

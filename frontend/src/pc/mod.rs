@@ -20,7 +20,7 @@ pub use board::{Board, Mail};
 pub use chips::{Chips, Listed};
 pub use clock::{TSC_HZ, tick, time};
 pub use host::{Host, Idle, Quiet, View};
-pub use machine::{BuildError, Machine, Reload, Setup};
+pub use machine::{BuildError, Machine, Reload, Setup, pmu};
 pub use run::{End, Limits};
 pub use watch::{Glance, MARK_PORT, Unwatched, Watch};
 

@@ -10,6 +10,8 @@ pub const OFFCORE_RSP_0: u32 = 0x1a6;
 pub const OFFCORE_RSP_1: u32 = 0x1a7;
 /// MSR_PEBS_LD_LAT, for event CDh/01h.
 pub const LOAD_LATENCY: u32 = 0x3f6;
+/// Event select and unit mask of load latency, with any threshold.
+pub const LOAD_LATENCY_EVENT: u64 = 0x01cd;
 /// MSR_PEBS_FRONTEND, for events C6h/01h, ADh/40h and C2h/04h.
 pub const FRONTEND: u32 = 0x3f7;
 
@@ -49,7 +51,7 @@ pub(super) fn formula(select: u64, extra: &Extra) -> Option<Formula> {
     match select & 0xffff {
         0x012a => offcore(extra.offcore[0]),
         0x012b => offcore(extra.offcore[1]),
-        0x01cd => Some(loads_beyond(extra.load_latency)),
+        LOAD_LATENCY_EVENT => Some(loads_beyond(extra.load_latency)),
         _ => None,
     }
 }

@@ -224,7 +224,7 @@ impl GuestClock {
     }
 
     fn scaled(&self, ticks: u64) -> u64 {
-        (u128::from(ticks) * u128::from(self.multiplier) >> 48) as u64
+        ((u128::from(ticks) * u128::from(self.multiplier)) >> 48) as u64
     }
 
     /// Time passes with the vCPU in one place. `host` is the CPU under it; it idles while the vCPU is halted.

@@ -166,7 +166,7 @@ mod tests {
         let many = filter(0, 0, &[0; 301]).unwrap_err();
         assert_eq!((many, many.errno()), (FilterError::TooMany(301), 7));
         for bit in 0..64 {
-            let used = bit < 16 || bit >= 55;
+            let used = !(16..55).contains(&bit);
             assert_eq!(filter(0, 1, &[1 << bit]).is_ok(), used, "bit {bit}");
             assert!(filter(0, 0, &[1 << bit]).is_ok());
         }

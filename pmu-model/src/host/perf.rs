@@ -313,10 +313,9 @@ impl Perf {
         let mut pass = Pass::new(self.available);
         let mut plan: Vec<EventId> = Vec::with_capacity(self.on.len() + 4);
         for id in &self.on {
-            if let Some(event) = self.find(*id).filter(|event| self.scheduled[self.class_of(event) as usize]) {
-                if pass.admit([event.want()].into_iter(), false) == Verdict::On {
-                    plan.push(*id);
-                }
+            let event = self.find(*id).filter(|event| self.scheduled[self.class_of(event) as usize]);
+            if event.is_some_and(|event| pass.admit([event.want()].into_iter(), false) == Verdict::On) {
+                plan.push(*id);
             }
         }
         for class in Class::ORDER {

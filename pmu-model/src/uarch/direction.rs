@@ -51,14 +51,17 @@ pub(super) const FOLDS: [Fold; 6] = [
 struct Places([(usize, u16); 3]);
 
 impl Places {
+    #[inline]
     fn of(pc: u64, folds: &[Fold; 6]) -> Places {
         let pc = (pc ^ pc >> 32) as u32;
-        Places([0, 1, 2].map(|t| {
+        let mut places = [(0, 0); 3];
+        for (t, place) in places.iter_mut().enumerate() {
             let (index, tag) = (folds[2 * t].value, folds[2 * t + 1].value);
             let at = pc ^ pc >> (11 - t) ^ index;
             let tag = (pc ^ pc >> 11 ^ index >> 3 ^ tag << 1) & 0x7ff;
-            (at as usize & (TAGGED - 1), tag as u16)
-        }))
+            *place = (at as usize & (TAGGED - 1), tag as u16);
+        }
+        Places(places)
     }
 }
 

@@ -12,24 +12,25 @@ const WORDS: usize = (BITS as usize).div_ceil(64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fold {
     pub value: u32,
-    length: u32,
-    width: u32,
-    /// Where the two bits that leave the history are in the value.
-    leave: [u32; 2],
+    length: u16,
+    width: u8,
+    /// Where the two bits that a shift drives out of the `length` are in the fold.
+    out: [u8; 2],
 }
 
 impl Fold {
-    /// Of `length` bits, at least 16 and at most [`BITS`], into `width`, 8 to 16.
+    /// Of `length` bits, an even number of at least 16 and at most [`BITS`], into `width`, 8 to 16.
     pub const fn new(length: u32, width: u32) -> Fold {
-        Fold { value: 0, length, width, leave: [length % width, (length + 1) % width] }
+        let out = [(length % width) as u8, ((length + 1) % width) as u8];
+        Fold { value: 0, length: length as u16, width: width as u8, out }
     }
 
-    fn shift(&mut self, oldest: [u32; 2], footprint: u16) {
+    #[inline]
+    fn shift(&mut self, oldest: u32, footprint: u32) {
         let (w, mask) = (self.width, (1 << self.width) - 1);
-        let mut v = (self.value << 2 | self.value >> (w - 2)) & mask;
-        v ^= oldest[0] << self.leave[0] ^ oldest[1] << self.leave[1];
-        let footprint = u32::from(footprint);
-        self.value = v ^ (footprint & mask) ^ footprint >> w;
+        let v = (self.value << 2 | self.value >> (w - 2)) & mask;
+        let gone = (oldest & 1) << self.out[0] ^ oldest >> 1 << self.out[1];
+        self.value = v ^ gone ^ (footprint & mask) ^ footprint >> w;
     }
 }
 
@@ -38,16 +39,14 @@ impl Fold {
 pub(super) struct Path([u64; WORDS]);
 
 impl Path {
-    fn bit(&self, n: u32) -> u32 {
-        (self.0[(n / 64) as usize] >> (n % 64)) as u32 & 1
-    }
-
     /// Takes in a taken branch; `folds` follow.
+    #[inline]
     pub fn taken(&mut self, from: u64, to: u64, folds: &mut [Fold]) {
         let footprint = footprint(from, to);
         for fold in folds {
-            let l = fold.length;
-            fold.shift([self.bit(l - 2), self.bit(l - 1)], footprint);
+            // Lengths are even: the two oldest bits are in one word.
+            let at = usize::from(fold.length - 2);
+            fold.shift((self.0[at / 64] >> (at % 64)) as u32 & 3, footprint.into());
         }
         for n in (1..WORDS).rev() {
             self.0[n] = self.0[n] << 2 | self.0[n - 1] >> 62;
@@ -59,7 +58,8 @@ impl Path {
     /// Computes a fold from the bits.
     #[cfg(test)]
     pub fn folded(&self, fold: Fold) -> u32 {
-        (0..fold.length).fold(0, |v, n| v ^ self.bit(n) << (n % fold.width))
+        let bit = |n: u32| (self.0[(n / 64) as usize] >> (n % 64)) as u32 & 1;
+        (0..u32::from(fold.length)).fold(0, |v, n| v ^ bit(n) << (n % u32::from(fold.width)))
     }
 }
 

@@ -104,7 +104,7 @@ impl Unit {
     /// Of the fixed counters only that of instructions counts a precise event.
     fn is_precise(&self, bit: usize) -> bool {
         match bit {
-            0..GENERAL => catalog::programmed(self.event_select[bit], &self.extra).event.is_some_and(|e| e.precise),
+            0..GENERAL => catalog::programmed(self.event_select[bit], &self.extra).precise,
             _ => bit == 32,
         }
     }

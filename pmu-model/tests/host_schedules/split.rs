@@ -102,7 +102,7 @@ impl PerfBased {
         let open = self.open[n];
         self.vcpu.while_in_loop(&mut self.cpu, !open, |perf, pmu| {
             if open {
-                drop(perf.close(pmu, id));
+                let _ = perf.close(pmu, id);
             } else {
                 perf.open(pmu, id, rival(n), Target::Cpu(0), None).unwrap();
             }
@@ -359,7 +359,7 @@ fn an_event_in_error_reads_end_of_file_until_it_is_enabled_anew() {
         cpu.perf.open(&mut cpu.pmu, EventId(n), attr, Target::Cpu(0), None).unwrap();
     }
     assert_eq!(cpu.perf.read(&mut cpu.pmu, EventId(1)), Some(Reading::EndOfFile));
-    drop(cpu.perf.close(&mut cpu.pmu, EventId(0)));
+    let _ = cpu.perf.close(&mut cpu.pmu, EventId(0));
     assert_eq!(cpu.perf.read(&mut cpu.pmu, EventId(1)), Some(Reading::EndOfFile), "nothing brings it back by itself");
     cpu.perf.disable(&mut cpu.pmu, EventId(1));
     cpu.perf.enable(&mut cpu.pmu, EventId(1));

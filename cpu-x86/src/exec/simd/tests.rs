@@ -119,7 +119,7 @@ fn mmx_sets_top_tags_and_the_exponent_and_emms_empties() {
     assert_eq!((cpu.fpu.sw, cpu.fpu.tag), (0x4700, 0));
     cpu.fpu.sw = 0x3800;
     assert_eq!(run(&mut cpu, &[0x0f, 0x77]), Ok(()), "emms");
-    assert_eq!((cpu.fpu.sw, cpu.fpu.tag), (0x3800, 0xffff));
+    assert_eq!((cpu.fpu.sw, cpu.fpu.tag), (0, 0xffff), "TOP is 0: SDM vol. 3A, table 13-2");
     assert_eq!(run(&mut cpu, &[0x66, 0x0f, 0x2a, 0x03]), Ok(()), "cvtpi2pd from memory is no MMX instruction");
     assert_eq!(cpu.fpu.tag, 0xffff);
     assert_eq!(run(&mut cpu, &[0x0f, 0x2a, 0x03]), Ok(()), "cvtpi2ps is");

@@ -5,7 +5,7 @@ use crate::lab::{SHIPPED, json, page, table, trace};
 use miette::Diagnostic;
 use pmu_model::host::scenario::run;
 
-fn made(text: &str) -> std::result::Result<Scenario, LabError> {
+fn made(text: &str) -> std::result::Result<Scenario, Box<LabError>> {
     build(&File::read("test.toml", text)?, "test.toml", text)
 }
 

@@ -5,7 +5,7 @@
 pub mod msrs;
 
 use super::event::{self, EventError, PERF_NAMES, worth};
-use crate::pc::Pmu;
+use crate::pc::pmu;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use cpu_x86::Counts;
@@ -121,7 +121,7 @@ fn numbers(r: &Register) -> String {
 pub fn at_power_on(n: u32) -> Option<u64> {
     let ram = std::sync::Arc::new(emu_core::Ram::new(1 << 20, &[]).ok()?);
     // A processor keeps DEBUGCTL itself and tells the PMU of it.
-    match Pmu::default().msr_read(n, &Counts::default()) {
+    match pmu().msr_read(n, &Counts::default()) {
         Some(value) => value.ok(),
         None => cpu_x86::Cpu::new(ram, 0).read_msr(n).ok(),
     }

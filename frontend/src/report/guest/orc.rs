@@ -109,8 +109,8 @@ impl Orc {
         self.at.wrapping_add(4 * n as u64).wrapping_add(offset as i64 as u64)
     }
 
-    /// Offsets and bases of the entry for `ip`: stack pointer's, frame pointer's, and the kind.
-    fn entry(&self, ip: u64) -> Option<(i64, i64, u16, u16, Kind)> {
+    /// The entry for `ip`.
+    fn entry(&self, ip: u64) -> Option<Entry> {
         let (mut low, mut high) = (0, self.places.len() / 4);
         while low < high {
             let middle = (low + high) / 2;
@@ -125,58 +125,77 @@ impl Orc {
             (false, 1) | (true, 3) => Kind::Registers,
             _ => Kind::Interrupt,
         };
-        Some((offset(0)?, offset(1)?, flags & 15, flags >> 4 & 15, kind))
+        Some(Entry { sp: (flags & 15, offset(0)?), bp: (flags >> 4 & 15, offset(1)?), kind })
     }
 
     /// Follows the stack, at most `most` frames.
     pub fn unwind(&self, start: &Start, space: &Space<'_>, most: usize) -> Unwound {
         let mut found = Unwound::default();
-        let (mut ip, mut sp, mut bp) = (start.ip, start.sp, start.bp);
+        let mut here = *start;
         // Behind a call the return address may belong to the next function already.
-        let (mut exact, mut first) = (true, true);
-        while found.kernel.len() < most && ip & KERNEL != 0 {
-            let Some((sp_offset, bp_offset, sp_base, bp_base, kind)) = self.entry(if exact { ip } else { ip - 1 })
-            else {
+        let mut exact = true;
+        while found.kernel.len() < most && here.ip & KERNEL != 0 {
+            let at = if exact { here.ip } else { here.ip - 1 };
+            let Some((entry, next)) = self.entry(at).and_then(|e| e.step(&here, space).map(|next| (e, next))) else {
                 break;
             };
-            let plus = |v: u64, offset: i64| v.wrapping_add(offset as u64);
-            let previous = match sp_base {
-                base::SP => Some(plus(sp, sp_offset)),
-                base::BP => Some(plus(bp, sp_offset)),
-                base::SP_INDIRECT => space.u64(sp).map(|v| plus(v, sp_offset)),
-                base::BP_INDIRECT => space.u64(plus(bp, sp_offset)),
-                base::DX | base::DI | base::R10 | base::R13 if first => {
-                    let n = [base::DX, base::DI, base::R10, base::R13].iter().position(|b| *b == sp_base);
-                    n.map(|n| start.others[n])
-                }
-                _ => None,
-            };
-            let Some(previous) = previous.filter(|p| kind != Kind::End && p & KERNEL != 0) else { break };
-            first = false;
-            let next = match kind {
-                Kind::Call => space.u64(previous.wrapping_sub(8)).map(|ip| (ip, previous, None)),
-                Kind::Registers => registers(previous, space).map(|(ip, sp, bp)| (ip, sp, Some(bp))),
-                _ => registers(previous.wrapping_sub(saved::IP), space).map(|(ip, sp, _)| (ip, sp, None)),
-            };
-            let Some((next_ip, next_sp, next_bp)) = next else { break };
-            bp = match (next_bp, bp_base) {
-                (Some(bp), _) => bp,
-                (None, base::PREVIOUS_SP) => space.u64(plus(previous, bp_offset)).unwrap_or(0),
-                (None, base::BP) => space.u64(plus(bp, bp_offset)).unwrap_or(0),
-                (None, _) => bp,
-            };
-            exact = kind != Kind::Call;
-            if next_ip & KERNEL == 0 {
-                found.user = next_bp.filter(|_| next_ip != 0).map(|bp| (next_ip, bp));
+            if next.ip & KERNEL == 0 {
+                let whole = entry.kind == Kind::Registers && next.ip != 0;
+                found.user = whole.then_some((next.ip, next.bp));
                 break;
             }
-            if kind == Kind::Call && next_sp <= sp && sp_base == base::SP {
+            // A stack grows towards its callers.
+            if entry.kind == Kind::Call && entry.sp.0 == base::SP && next.sp <= here.sp {
                 break;
             }
-            (ip, sp) = (next_ip, next_sp);
-            found.kernel.push(ip);
+            exact = entry.kind != Kind::Call;
+            here = next;
+            found.kernel.push(here.ip);
         }
         found
+    }
+}
+
+/// An entry: from what the caller's stack pointer and frame pointer are counted, how far, and what lies there.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    sp: (u16, i64),
+    bp: (u16, i64),
+    kind: Kind,
+}
+
+impl Entry {
+    /// The caller's registers; `None`: the stack ends.
+    fn step(&self, here: &Start, space: &Space<'_>) -> Option<Start> {
+        let plus = |v: u64, offset: i64| v.wrapping_add(offset as u64);
+        let (of, offset) = self.sp;
+        let end = match of {
+            base::SP => plus(here.sp, offset),
+            base::BP => plus(here.bp, offset),
+            base::SP_INDIRECT => plus(space.u64(here.sp)?, offset),
+            base::BP_INDIRECT => space.u64(plus(here.bp, offset))?,
+            base::DX => here.others[0],
+            base::DI => here.others[1],
+            base::R10 => here.others[2],
+            base::R13 => here.others[3],
+            _ => return None,
+        };
+        if end & KERNEL == 0 {
+            return None;
+        }
+        let bp = match self.bp.0 {
+            base::PREVIOUS_SP => space.u64(plus(end, self.bp.1)).unwrap_or(0),
+            base::BP => space.u64(plus(here.bp, self.bp.1)).unwrap_or(0),
+            _ => here.bp,
+        };
+        // The other registers are known of the innermost frame only.
+        let caller = |ip, sp, bp| Some(Start { ip, sp, bp, others: [0; 4] });
+        match self.kind {
+            Kind::End => None,
+            Kind::Call => caller(space.u64(end.wrapping_sub(8))?, end, bp),
+            Kind::Registers => registers(end, space).and_then(|(ip, sp, bp)| caller(ip, sp, bp)),
+            Kind::Interrupt => registers(end.wrapping_sub(saved::IP), space).and_then(|(ip, sp, _)| caller(ip, sp, bp)),
+        }
     }
 }
 

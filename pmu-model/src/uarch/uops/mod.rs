@@ -2,7 +2,7 @@
 //!
 //! `table` was generated on a developer's machine: iced-x86's encoder made one encoding of each code valid in 64-bit mode,
 //! with registers and with memory; LLVM 22 disassembled them and `llvm-mca -mcpu=sapphirerapids
-//! -instruction-tables=full` gave the micro-ops (3950 of them); a code without an answer (other operand sizes, 16-bit and
+//! -instruction-tables=full` gave the micro-ops (7072 of them); a code without an answer (other operand sizes, 16-bit and
 //! 32-bit modes) took the least of its mnemonic's. The kinds follow from mnemonics and CPUID features. NOTICE: the numbers
 //! derive from LLVM, Apache License 2.0 with LLVM exceptions. What LLVM has not (microcode) stands in [`overlay`].
 //!
