@@ -264,7 +264,8 @@ impl Native {
         let c = &mut s.0;
         // SAFETY: the frame lies on the signal stack, which nothing has used since.
         unsafe {
-            let seen = &*(&raw const native_seen);
+            let seen: *const Seen = &raw const native_seen;
+            let seen = &*seen;
             let frame = seen.context.cast::<u64>();
             let greg = |n: usize| *frame.add(GREGS + n);
             for (n, at) in ORDER.iter().enumerate() {

@@ -83,7 +83,8 @@ fn registers(c: &mut Case, i: &Instruction, wild: Wild, random: &mut Random) {
     let s = &mut c.state.0;
     s[..16].iter_mut().for_each(|r| *r = random.corner());
     let wide = random.next() & 0xffff_0000 & if c.bits == 16 { !0 } else { 0 };
-    s[4] = stack.wrapping_sub(ss) & if c.bits == 64 || random.one_in(2) { !7 | 7 * random.below(2) } else { !3 } | wide;
+    s[4] =
+        stack.wrapping_sub(ss) & if c.bits == 64 || random.one_in(2) { !7 | (7 * random.below(2)) } else { !3 } | wide;
     s[cell::FLAGS] = random.next() & 0xcd5 | 0x202;
     if random.one_in(wild.modes) {
         // TF; AC, but with vectors in memory, whose check is the maker's choice (SDM vol. 3A, 6.15).

@@ -47,8 +47,8 @@ impl Machine {
         let ram = Arc::new(Ram::new(4 << 20, &[]).expect("memory"));
         page_tables(&ram);
         let mut gdt = [0; 32];
-        for n in 1..16 {
-            gdt[n] = host((n as u16) << 3 | 3).map_or(0, |(rights, limit)| global(rights, limit));
+        for (n, entry) in gdt.iter_mut().enumerate().take(16).skip(1) {
+            *entry = host((n as u16) << 3 | 3).map_or(0, |(rights, limit)| global(rights, limit));
         }
         gdt[usize::from(HANDLER_CS >> 3)] = 0x00af_9b00_0000_ffff;
         tables(&ram, &gdt);
