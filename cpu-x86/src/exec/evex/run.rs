@@ -97,6 +97,7 @@ impl Evex {
 
     /// Linear address of the memory operand, with its alignment checked: #AC concerns operands of up to eight bytes.
     fn linear(&self, cpu: &mut Cpu, n: usize, access: Access) -> Result<u64, Stop> {
+        self.check_alignment(cpu, access)?;
         let at = self.address.linear(cpu, n as u32, access)?;
         if self.aligned && at & (n as u64 - 1) != 0 {
             return Err(Stop::gp(0));
