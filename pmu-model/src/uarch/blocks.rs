@@ -33,6 +33,9 @@ pub(super) struct Block {
     pub next_page: Option<u64>,
     /// Must the ledger go through it one by one?
     pub special: bool,
+    /// Can most of its runs be booked without a look at single instructions: it is none on its own, within a page, and not
+    /// special?
+    pub plain: bool,
     /// Its last instruction, when that is a branch.
     pub branch: Option<BranchKind>,
     /// How its last instruction may fuse with what follows.
@@ -100,6 +103,7 @@ impl Blocks {
             lines: 0,
             next_page: None,
             special: false,
+            plain: false,
             branch: None,
             leaves: Fusible::Never,
             fuses_below: Fusible::Never,
@@ -129,6 +133,7 @@ impl Blocks {
         let facts = facts_of(code);
         let mut block = Blocks::outline(code, &facts);
         (block.first, block.sums.0) = (self.facts.len() as u32, self.sums.len() as u32);
+        block.plain = !block.special && block.next_page.is_none();
         let mut totals = Totals::default();
         facts.iter().for_each(|f| f.count(1, &mut totals));
         let counted = Signal::ALL.iter().map(|&signal| Sum { signal, n: totals[signal] as u32 });
@@ -161,6 +166,7 @@ impl Blocks {
             lines: last.line,
             next_page: code.next_page.map(|page| page.0 >> 6),
             special: facts.iter().any(Fact::is_special),
+            plain: false,
             branch: last.branch,
             leaves: last.fusible,
             fuses_below: facts.first().map_or(Fusible::Never, |f| f.fuses_below),
@@ -213,6 +219,11 @@ fn facts_of(code: &Code) -> Vec<Fact> {
             facts[n].unfused += 1;
         }
         pushed = facts[n].stack.unwrap_or(pushed);
+    }
+    let mut before = 0;
+    for fact in &mut facts {
+        fact.before = before;
+        before += fact.uops;
     }
     facts
 }

@@ -38,7 +38,9 @@ impl Outcomes {
             (Signal::StoreL2Hit, self.stores),
             (Signal::BusLocks, self.bus_locks),
         ];
-        rows.into_iter().for_each(|(signal, mask)| t[signal] += u64::from((mask & those).count_ones()));
+        for (signal, mask) in rows.into_iter().filter(|(_, mask)| mask & those != 0) {
+            t[signal] += u64::from((mask & those).count_ones());
+        }
     }
 }
 
@@ -83,6 +85,15 @@ impl Run<'_> {
         let shared = self.pending.fused && n == 0;
         (self.facts[n as usize].uops + u32::from(extra)).saturating_sub(u32::from(shared))
     }
+
+    /// Slots of the instructions from `from` to before `to` this time.
+    #[inline]
+    pub fn slots_of(&self, from: u32, to: u32) -> u32 {
+        let before = |n: u32| self.facts.get(n as usize).map_or(self.block.uops, |f| f.before);
+        let extra = self.pending.synchronizes && self.block.names_stack.is_some_and(|n| (from..to).contains(&n));
+        let shared = self.pending.fused && from == 0;
+        (before(to) - before(from) + u32::from(extra)).saturating_sub(u32::from(shared))
+    }
 }
 
 /// Totals by ring, and the ledger.
@@ -125,6 +136,7 @@ impl Books {
     #[inline]
     pub fn enter(&mut self, ring: Ring) {
         if ring != self.ring {
+            self.settle();
             let debt = i64::from(self.ledger.debt);
             self.moved[index(self.ring)] -= debt;
             self.moved[index(ring)] += debt;
@@ -144,7 +156,14 @@ impl Books {
         self.totals.of_mut(self.ring)
     }
 
+    /// Books the slots that wait for it.
+    #[inline]
+    pub fn settle(&mut self) {
+        self.ledger.settle(self.totals.of_mut(self.ring));
+    }
+
     pub fn claim(&mut self, cause: Cause, cycles: u32, p: &Parameters) {
+        self.settle();
         self.ledger.claim(cause, cycles * WIDTH, p.most_owed);
     }
 
@@ -159,15 +178,12 @@ impl Books {
         if run.block.special || decoded {
             return (from..to).for_each(|n| self.step(run, n, decoded, p));
         }
-        if !self.ledger.is_even() {
-            let uops = (from..to).map(|n| run.slots(n)).sum();
-            let totals = self.totals.of_mut(self.ring);
-            self.ledger.run(to - from, uops, totals);
-        }
+        self.ledger.run(to - from, run.slots_of(from, to));
     }
 
     fn step(&mut self, run: &Run, n: u32, decoded: bool, p: &Parameters) {
         let (fact, slots) = (&run.facts[n as usize], run.slots(n));
+        self.settle();
         if fact.microcode > 0 {
             self.claim(Cause::Sequencer, p.sequencer, p);
         }
@@ -190,6 +206,12 @@ impl Books {
         if !counted {
             run.facts[..ran as usize].iter().for_each(|f| f.count(1, totals));
         }
+        self.retire_differences(run, ran);
+    }
+
+    /// Books in what a run's first `ran` instructions were not as always.
+    pub fn retire_differences(&mut self, run: &Run, ran: u32) {
+        let totals = self.totals.of_mut(run.pending.ring);
         if run.pending.noted && ran > 0 {
             run.outcomes.add(ran, totals);
         }
@@ -208,6 +230,7 @@ impl Books {
 
     /// The totals, with what follows from them.
     pub fn read(mut self) -> Signals {
+        self.settle();
         for ring in [Ring::Kernel, Ring::User] {
             let waiting = if ring == self.ring { i64::from(self.ledger.debt) } else { 0 };
             let shift = self.moved[index(ring)] - waiting;

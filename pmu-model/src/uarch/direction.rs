@@ -81,13 +81,15 @@ impl Direction {
         }
     }
 
-    /// The branch at `pc` was `taken` or not: learns it. Returns what was predicted.
-    pub fn resolve(&mut self, pc: u64, taken: bool, folds: &[Fold; 6]) -> bool {
+    /// The branch at `pc` was `taken` or not: learns it. Returns what was predicted, unless that is for the tables to say
+    /// because it went both ways.
+    #[inline]
+    pub fn by_filter(&mut self, pc: u64, taken: bool) -> Option<bool> {
         let tag = ((pc >> 14 ^ pc >> 28 ^ pc >> 42) as u16) << 2;
         let seen = &mut self.filter[(pc ^ pc >> 14) as usize & (FILTER - 1)];
         let (known, way) = (*seen & !3 == tag, if taken { 2 } else { 1 });
         if known && *seen & 3 == BOTH {
-            return self.by_tables(pc, taken, folds);
+            return None;
         }
         let before = if known { *seen & 3 } else { 0 };
         let predicted = before == 2;
@@ -95,10 +97,11 @@ impl Direction {
         if *seen & 3 == BOTH {
             self.base[base_index(pc)] = if before == 2 { 2 } else { 1 };
         }
-        predicted
+        Some(predicted)
     }
 
-    fn by_tables(&mut self, pc: u64, taken: bool, folds: &[Fold; 6]) -> bool {
+    /// As [`Direction::by_filter`], for a branch that went both ways.
+    pub fn by_tables(&mut self, pc: u64, taken: bool, folds: &[Fold; 6]) -> bool {
         let places = Places::of(pc, folds);
         let hit = |t: usize, all: &[Box<[Entry]>; 3]| all[t][places.0[t].0].tag == places.0[t].1;
         let provider = (0..3).rev().find(|&t| hit(t, &self.tagged));

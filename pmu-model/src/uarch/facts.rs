@@ -43,6 +43,8 @@ pub(super) struct Fact {
     pub line: u8,
     /// Slots.
     pub uops: u32,
+    /// Those of the instructions before it in its block.
+    pub before: u32,
     /// Executed micro-ops.
     pub unfused: u32,
     /// Slots filled by the sequencer.

@@ -143,6 +143,26 @@ impl Core {
         self.fetch_line(line);
     }
 
+    /// Fetches the lines of the pending run up to the one `lines` behind its block's `first` if they are in L1I and
+    /// decoded stream buffer, as the line before them is: then it does not matter which instruction comes first in them.
+    /// False: one is not; it was not fetched.
+    #[inline]
+    pub(super) fn hold_lines(&mut self, first: u64, lines: u8) -> bool {
+        let Some(p) = &mut self.pending else { return true };
+        p.started = true;
+        while p.line < lines {
+            let line = first + u64::from(p.line) + 1;
+            if self.front.line != line
+                && (!self.caches.has_code(line) || self.front.buffer.touch(line, 0) == Found::Not)
+            {
+                return false;
+            }
+            self.front.line = line;
+            p.line += 1;
+        }
+        true
+    }
+
     /// Fetches what the first `to` instructions of the pending run lie in.
     #[inline]
     pub(super) fn fetch_to(&mut self, p: &mut Pending, block: &Block, to: u32) {

@@ -95,6 +95,12 @@ impl Hierarchy {
         (level, set(line))
     }
 
+    /// Fetches `line` from the L1I, if it is there.
+    #[inline]
+    pub fn has_code(&mut self, line: u64) -> bool {
+        self.l1i.touch(line, 0) != Found::Not
+    }
+
     /// Fetches `line` into the L1I. Returns where it was, and the line that went.
     pub fn code(&mut self, line: u64, t: &mut Totals) -> (Level, Option<u64>) {
         if self.l1i.touch(line, 0) != Found::Not {

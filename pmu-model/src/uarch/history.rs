@@ -6,7 +6,8 @@
 
 /// Bits of history kept.
 pub(super) const BITS: u32 = 388;
-const WORDS: usize = (BITS as usize).div_ceil(64);
+/// A ring of 512 bits.
+const WORDS: usize = 8;
 
 /// The newest `length` bits of the history, folded into `width` by exclusive or.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,31 +35,77 @@ impl Fold {
     }
 }
 
-/// The history, newest bits lowest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Path([u64; WORDS]);
+/// Footprints that can wait: a power of two, and more than what decides the history, because each one drives out the
+/// oldest two bits.
+const WAITING: usize = 256;
+const DECISIVE: usize = BITS as usize / 2;
+
+/// The history. Footprints wait until somebody asks: most branches ask for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    /// Bit `n` of the history is `(newest + n) % 512`.
+    bits: [u64; WORDS],
+    newest: usize,
+    /// The last footprints, and how many there were.
+    waiting: Box<[u16; WAITING]>,
+    taken: usize,
+    /// How many of them wait.
+    behind: usize,
+}
 
 impl Path {
-    /// Takes in a taken branch; `folds` follow.
+    pub fn new() -> Path {
+        Path { bits: [0; WORDS], newest: 0, waiting: Box::new([0; WAITING]), taken: 0, behind: 0 }
+    }
+
+    /// Takes in a taken branch.
     #[inline]
-    pub fn taken(&mut self, from: u64, to: u64, folds: &mut [Fold]) {
-        let footprint = footprint(from, to);
-        for fold in folds {
+    pub fn taken(&mut self, from: u64, to: u64) {
+        self.waiting[self.taken % WAITING] = footprint(from, to);
+        self.taken = self.taken.wrapping_add(1);
+        self.behind += 1;
+    }
+
+    /// Takes in what waits; `folds`, always the same ones, follow.
+    #[inline]
+    pub fn catch_up(&mut self, folds: &mut [Fold]) {
+        if self.behind > DECISIVE {
+            self.behind = DECISIVE;
+            self.bits = [0; WORDS];
+            folds.iter_mut().for_each(|fold| fold.value = 0);
+        }
+        while self.behind > 0 {
+            let footprint = self.waiting[self.taken.wrapping_sub(self.behind) % WAITING];
+            self.behind -= 1;
             // Lengths are even: the two oldest bits are in one word.
-            let at = usize::from(fold.length - 2);
-            fold.shift((self.0[at / 64] >> (at % 64)) as u32 & 3, footprint.into());
+            for fold in &mut *folds {
+                fold.shift(self.pair(usize::from(fold.length - 2)), footprint.into());
+            }
+            self.shift(footprint.into());
         }
-        for n in (1..WORDS).rev() {
-            self.0[n] = self.0[n] << 2 | self.0[n - 1] >> 62;
+    }
+
+    /// Bits `n` and `n + 1`; `n` is even.
+    #[inline]
+    fn pair(&self, n: usize) -> u32 {
+        let at = (self.newest + n) % (64 * WORDS);
+        (self.bits[at / 64] >> (at % 64)) as u32 & 3
+    }
+
+    #[inline]
+    fn shift(&mut self, footprint: u64) {
+        self.newest = self.newest.wrapping_sub(2) % (64 * WORDS);
+        let (word, at) = (self.newest / 64, self.newest % 64);
+        self.bits[word] = self.bits[word] & !(3 << at) ^ footprint << at;
+        if at > 48 {
+            self.bits[(word + 1) % WORDS] ^= footprint >> (64 - at);
         }
-        self.0[0] = self.0[0] << 2 ^ u64::from(footprint);
-        self.0[WORDS - 1] &= (1 << (BITS % 64)) - 1;
     }
 
     /// Computes a fold from the bits.
     #[cfg(test)]
     pub fn folded(&self, fold: Fold) -> u32 {
-        let bit = |n: u32| (self.0[(n / 64) as usize] >> (n % 64)) as u32 & 1;
+        let bit = |n: u32| self.pair(n as usize & !1) >> (n & 1) & 1;
         (0..u32::from(fold.length)).fold(0, |v, n| v ^ bit(n) << (n % u32::from(fold.width)))
     }
 }
@@ -74,15 +121,34 @@ mod tests {
 
     #[test]
     fn folds_that_follow_equal_folds_computed_from_the_bits() {
-        let mut path = Path::default();
+        let mut path = Path::new();
         let mut folds =
             [Fold::new(32, 11), Fold::new(128, 11), Fold::new(388, 11), Fold::new(388, 10), Fold::new(32, 8)];
         let mut x = 0x1234_5678_9abc_def1u64;
         for _ in 0..2000 {
             x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            path.taken(x >> 20, x >> 40, &mut folds);
+            path.taken(x >> 20, x >> 40);
+            path.catch_up(&mut folds);
             for fold in folds {
                 assert_eq!(fold.value, path.folded(fold));
+            }
+        }
+    }
+
+    #[test]
+    fn footprints_may_wait_as_long_as_they_like() {
+        const FOLDS: [Fold; 3] = [Fold::new(32, 11), Fold::new(128, 9), Fold::new(388, 10)];
+        let (mut at_once, mut lazy, mut folds) = (Path::new(), Path::new(), [FOLDS; 2]);
+        let mut x = 0x9e37_79b9_7f4a_7c15u64;
+        for n in 0..20_000u32 {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            at_once.taken(x >> 20, x >> 40);
+            at_once.catch_up(&mut folds[0]);
+            lazy.taken(x >> 20, x >> 40);
+            // Waits for 1 to 700 branches.
+            if (x >> 33) % u64::from(1 + n / 20) < 2 {
+                lazy.catch_up(&mut folds[1]);
+                assert_eq!(folds[0].map(|f| f.value), folds[1].map(|f| f.value), "{n}");
             }
         }
     }

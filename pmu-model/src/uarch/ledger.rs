@@ -62,31 +62,42 @@ pub(super) struct Ledger {
     /// The cause whose turn it is, or the next one that claims.
     turn: u32,
     claims: [u32; BOOKS.len()],
+    /// Slots that stayed empty and are neither taken by the debt nor booked yet: that waits until something depends on
+    /// it, because it does not matter in how many steps it is done.
+    waiting: u64,
 }
 
 impl Ledger {
-    /// `cause` claims `slots`, as far as it is owed not more than `most`.
+    /// `cause` claims `slots`, as far as it is owed not more than `most`. No slots wait.
     pub fn claim(&mut self, cause: Cause, slots: u32, most: u32) {
+        debug_assert_eq!(self.waiting, 0, "slots from before the claim are booked before");
         let claim = &mut self.claims[cause as usize];
         *claim += slots.min(most.saturating_sub(*claim));
         self.claiming |= u32::from(*claim > 0) << cause as u32;
     }
 
-    /// Is nothing owed?
+    /// So many `instructions` took `uops` slots; none took more than six.
     #[inline]
-    pub fn is_even(&self) -> bool {
-        self.debt == 0 && self.claiming == 0
+    pub fn run(&mut self, instructions: u32, uops: u32) {
+        self.waiting += u64::from((WIDTH * instructions).saturating_sub(uops));
     }
 
-    /// So many `instructions` took `uops` slots; none took more than six.
-    pub fn run(&mut self, instructions: u32, uops: u32, totals: &mut Totals) {
-        let empty = (WIDTH * instructions).saturating_sub(uops);
+    /// Books the slots that wait.
+    #[inline]
+    pub fn settle(&mut self, totals: &mut Totals) {
+        let empty = std::mem::take(&mut self.waiting);
+        if empty > 0 && (self.debt > 0 || self.claiming != 0) {
+            self.catch_up(u32::try_from(empty).unwrap_or(u32::MAX), totals);
+        }
+    }
+
+    fn catch_up(&mut self, empty: u32, totals: &mut Totals) {
         let late = self.debt.min(empty);
         self.debt -= late;
         self.pay(empty - late, totals);
     }
 
-    /// One instruction took `uops` slots, however many.
+    /// One instruction took `uops` slots, however many. No slots wait.
     pub fn step(&mut self, uops: u32, totals: &mut Totals) {
         let wanted = self.debt + uops;
         self.debt = wanted.saturating_sub(WIDTH);
@@ -117,9 +128,14 @@ impl Ledger {
     }
 
     /// The causes that claim any.
+    #[inline]
     fn claimants(&self) -> impl Iterator<Item = usize> + use<> {
-        let claiming = self.claiming;
-        (0..BOOKS.len()).filter(move |cause| claiming >> cause & 1 != 0)
+        let mut claiming = self.claiming;
+        std::iter::from_fn(move || {
+            let cause = claiming.trailing_zeros() as usize;
+            claiming &= claiming.wrapping_sub(1);
+            (cause < BOOKS.len()).then_some(cause)
+        })
     }
 
     fn book(&mut self, cause: usize, paid: u32, totals: &mut Totals) {
@@ -153,7 +169,11 @@ mod tests {
                 slots.claim(cause, n, 100);
             }
             let empty = r.below(60) as u32;
-            whole.pay(empty, &mut a);
+            // As ten instructions, in one piece or two, that wait to be booked.
+            let first = r.below(u64::from(empty) + 1) as u32;
+            whole.run(10, 60 - first);
+            whole.run(10, 60 - (empty - first));
+            whole.settle(&mut a);
             (0..empty).for_each(|_| slots.pay(1, &mut b));
             assert_eq!(whole, slots);
         }

@@ -1,7 +1,7 @@
 //! Data accesses: translation, caches, and what became of them.
 
 use super::Core;
-use super::books::{Outcomes, Pending};
+use super::books::{Outcomes, Pending, Run};
 use super::facts::Memory;
 use super::hierarchy::{Level, Request, Store};
 use super::ledger::Cause;
@@ -85,14 +85,33 @@ impl Core {
     fn reach(&mut self, n: u32) -> Option<Memory> {
         let p = self.pending.as_mut()?;
         let block = self.blocks.peek(p.number)?;
-        let plain = p.ran.is_none() && n < block.n && !block.special && block.lines == 0;
-        if !plain || !(p.started || n == 0) || self.front.decodes() || !self.books.ledger.is_even() {
+        let plain = block.plain && p.ran.is_none() && n < block.n && (p.started || n == 0);
+        if !plain {
             return self.reach_in_full(n);
         }
-        p.entered = p.entered.max(n);
-        Some(self.blocks.facts(block)[n as usize].memory)
+        let facts = self.blocks.facts(block);
+        let memory = facts[n as usize].memory;
+        if n > p.entered {
+            let (first, line) = (block.line, facts[n as usize - 1].line);
+            if self.front.decodes() || (p.line < line && !self.hold_lines(first, line)) {
+                return self.reach_in_full(n);
+            }
+            self.enter_instruction(n);
+        }
+        Some(memory)
     }
 
+    /// What comes before instruction `n` of the pending run, which is plain and fetched so far, has had its slots.
+    #[inline]
+    fn enter_instruction(&mut self, n: u32) {
+        let Some(p) = &mut self.pending else { return };
+        let Some(block) = self.blocks.peek(p.number) else { return };
+        let run = Run { block, facts: self.blocks.facts(block), pending: p, outcomes: &self.outcomes };
+        self.books.ledger.run(n - p.entered, run.slots_of(p.entered, n));
+        p.entered = n;
+    }
+
+    #[inline(never)]
     fn reach_in_full(&mut self, n: u32) -> Option<Memory> {
         let (mut p, block) = self.taken_out()?;
         let until = n.min(p.ran.unwrap_or(block.n));

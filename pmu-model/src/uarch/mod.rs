@@ -109,6 +109,7 @@ impl Core {
     /// `before_last` leaves out that block's last instruction: an RDPMC or RDMSR, which does not count itself.
     pub fn signals_at(&mut self, before_last: bool) -> Signals {
         self.blocks.fold(&mut self.books.totals);
+        self.books.settle();
         let Some((mut p, block)) = self.taken_out() else { return self.books.clone().read() };
         let mut ran = p.ran.unwrap_or(block.n);
         if before_last && p.ran.is_none() {
@@ -163,30 +164,35 @@ impl Core {
         }
     }
 
-    /// As [`Core::close`] for the usual case, without a look at single instructions: one line of code, nothing owed,
-    /// nothing that costs more than its slots, nothing special about the accesses. False: it is not that case.
+    /// As [`Core::close`] for the usual case, without a look at single instructions: the whole of a plain block ran, and
+    /// its lines are in L1I and decoded stream buffer. False: it is not that case.
     #[inline]
     fn close_plainly(&mut self, to: Option<u64>) -> bool {
         let Some(p) = &self.pending else { return true };
-        let (number, at) = (p.number, p.at);
-        let Some(block) = self.blocks.peek(number) else { return true };
-        let special = block.special || block.lines > 0 || number == SINGLE || p.ran.is_some();
-        if special || p.noted || p.fused || p.synchronizes {
+        let Some(block) = self.blocks.peek(p.number) else { return true };
+        if !block.plain || p.ran.is_some() {
             return false;
         }
-        let (line, started) = (block.line, p.started);
-        if !started {
+        let (number, at, line, lines) = (p.number, p.at, block.line, block.lines);
+        if !p.started {
             self.fetch_first(at, line);
         }
-        let (Some(p), Some(block)) = (&mut self.pending, self.blocks.peek(number)) else { return true };
-        p.started = true;
-        if self.front.decodes() || !self.books.ledger.is_even() {
+        if self.front.decodes() || !self.hold_lines(line, lines) {
             return false;
         }
-        let (ring, branch, pushed) = (p.ring, block.branch, block.stack.unwrap_or(self.wake.pushed));
+        let (Some(p), Some(block)) = (&self.pending, self.blocks.peek(number)) else { return true };
+        let pushed = block.stack.unwrap_or(self.wake.pushed);
         self.wake = Wake::after(at, block.last, block.bytes, block.leaves, pushed);
+        if p.entered > 0 || p.noted || p.fused || p.synchronizes {
+            let run = Run { block, facts: self.blocks.facts(block), pending: p, outcomes: &self.outcomes };
+            self.books.ledger.run(block.n - p.entered, run.slots_of(p.entered, block.n));
+            self.books.retire_differences(&run, block.n);
+        } else {
+            self.books.ledger.run(block.n, block.uops);
+        }
         self.books.retire_plainly(block.n);
-        self.blocks.ran(number, ring);
+        let branch = block.branch;
+        self.blocks.ran(p.number, p.ring);
         self.pending = None;
         if let (Some(kind), Some(to)) = (branch, to) {
             self.resolve(kind, to);

@@ -1,11 +1,13 @@
 //! Sizes and latencies of a core: a processor model is a value.
 
+use super::cache::MOST_WAYS;
+
 /// A set-associative structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Sets, at least one; a power of two for all but the L3.
     pub sets: u32,
-    /// Ways of a set, at least one; at most 32 for TLBs.
+    /// Ways of a set, at least one; at most 32 for TLBs and 16 for caches.
     pub ways: u32,
 }
 
@@ -119,6 +121,8 @@ impl Parameters {
             assert!(g.sets.is_power_of_two() && g.ways > 0, "sets are a power of two and ways at least one: {g:?}");
         }
         assert!(tlbs.iter().all(|g| g.ways <= 32), "a TLB has at most 32 ways");
+        let all = caches.into_iter().chain([self.l3]);
+        assert!(all.into_iter().all(|g| g.ways as usize <= MOST_WAYS), "a cache has at most {MOST_WAYS} ways");
         assert!(self.l1d.sets == 64, "the contract of monitors names 64 sets");
         assert!(self.l3.sets > 0 && self.l3.ways > 0, "the L3 has a line");
         assert!((1..=64).contains(&self.return_stack), "1 to 64 return addresses");

@@ -39,7 +39,7 @@ impl Btb {
             return true;
         }
         let way = set.iter().position(|t| *t == tag);
-        set[..=way.unwrap_or(self.ways - 1)].rotate_right(1);
+        set.copy_within(0..way.unwrap_or(self.ways - 1), 1);
         set[0] = tag;
         way.is_some()
     }
@@ -92,7 +92,7 @@ impl Predictor {
         folds[..6].copy_from_slice(&direction::FOLDS);
         folds[6..].copy_from_slice(&INDIRECT_FOLDS);
         Predictor {
-            path: Path::default(),
+            path: Path::new(),
             folds,
             direction: Direction::new(),
             btb: p.btb.map(Btb::new),
@@ -114,8 +114,12 @@ impl Predictor {
         let mut v = Verdict::default();
         match b.kind {
             BranchKind::Conditional => {
-                let folds: &[Fold; 6] = self.folds.first_chunk().expect("ten folds hold six");
-                v.mispredicted = self.direction.resolve(b.from, b.taken, folds) != b.taken;
+                let predicted = self.direction.by_filter(b.from, b.taken).unwrap_or_else(|| {
+                    self.path.catch_up(&mut self.folds);
+                    let folds: &[Fold; 6] = self.folds.first_chunk().expect("ten folds hold six");
+                    self.direction.by_tables(b.from, b.taken, folds)
+                });
+                v.mispredicted = predicted != b.taken;
             }
             BranchKind::IndirectJump | BranchKind::IndirectCall => v.mispredicted = self.target(b.from, b.to) != b.to,
             BranchKind::Return => v.mispredicted = self.pop() != b.to,
@@ -130,7 +134,7 @@ impl Predictor {
             let known = (0..3).find(|&level| self.btb[level].knows(b.from));
             v.level = known.unwrap_or(2);
             v.unknown = known.is_none() && !v.mispredicted;
-            self.path.taken(b.from, b.to, &mut self.folds);
+            self.path.taken(b.from, b.to);
         }
         v
     }
@@ -148,6 +152,7 @@ impl Predictor {
 
     /// Predicts the target of the indirect branch at `pc`, and learns that it is `to`.
     fn target(&mut self, pc: u64, to: u64) -> u64 {
+        self.path.catch_up(&mut self.folds);
         let last = (pc ^ pc >> 11) as usize & (LAST - 1);
         let place = |t: usize| {
             let (index, tag) = (self.folds[6 + 2 * t].value, self.folds[7 + 2 * t].value);

@@ -47,6 +47,15 @@ pub(super) enum Flush {
 }
 
 impl Flush {
+    /// Calls `f` with the sets, of `mask` and one, whose entries may go.
+    #[inline]
+    fn sets(self, mask: usize, f: impl FnMut(usize)) {
+        match self {
+            Flush::Page(linear, _) => (0..3).map(|size| page(linear, size) as usize & mask).for_each(f),
+            Flush::All { .. } | Flush::Space(_) => (0..=mask).for_each(f),
+        }
+    }
+
     fn takes(self, e: u64) -> bool {
         match self {
             Flush::All { global } => global || e & GLOBAL == 0,
@@ -102,12 +111,15 @@ impl First {
     }
 
     fn flush(&mut self, flush: Flush) {
-        for (n, e) in self.entries.iter_mut().enumerate().filter(|(_, e)| **e != NO_ENTRY) {
-            if flush.takes(*e) {
-                *e = NO_ENTRY;
-                self.used[n / self.ways] &= !(1 << (n % self.ways));
+        flush.sets(self.mask, |set| {
+            let ways = &mut self.entries[set * self.ways..(set + 1) * self.ways];
+            for (way, e) in ways.iter_mut().enumerate().filter(|(_, e)| **e != NO_ENTRY) {
+                if flush.takes(*e) {
+                    *e = NO_ENTRY;
+                    self.used[set] &= !(1 << way);
+                }
             }
-        }
+        });
     }
 }
 
@@ -133,18 +145,23 @@ impl Ordered {
     fn find(&mut self, page: u64, size: u8, pcid: u16) -> Option<Mapping> {
         let set = self.set(page);
         let way = set.iter().position(|e| is(*e, page, size, pcid))?;
-        set[..=way].rotate_right(1);
+        let entry = set[way];
+        set.copy_within(0..way, 1);
+        set[0] = entry;
         Some(Mapping { size, global: set[0] & GLOBAL != 0 })
     }
 
     fn insert(&mut self, page: u64, m: Mapping, pcid: u16) {
         let set = self.set(page);
-        set.rotate_right(1);
+        set.copy_within(0..set.len() - 1, 1);
         set[0] = entry(page, m, pcid);
     }
 
     fn flush(&mut self, flush: Flush) {
-        self.entries.iter_mut().filter(|e| **e != NO_ENTRY && flush.takes(**e)).for_each(|e| *e = NO_ENTRY);
+        flush.sets(self.mask, |set| {
+            let ways = &mut self.entries[set * self.ways..(set + 1) * self.ways];
+            ways.iter_mut().filter(|e| **e != NO_ENTRY && flush.takes(**e)).for_each(|e| *e = NO_ENTRY);
+        });
     }
 }
 
