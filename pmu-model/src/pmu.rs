@@ -274,8 +274,11 @@ impl Pmu {
     }
 
     /// LBRs take the branches that the core has seen.
+    #[inline]
     fn record_branches(&mut self) {
-        self.record_branches_and(None);
+        if self.core.records_branches() {
+            self.record_branches_and(None);
+        }
     }
 
     /// As [`Pmu::record_branches`]; the last one may be the delivery that goes from and to the addresses given, with its

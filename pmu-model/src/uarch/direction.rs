@@ -3,13 +3,13 @@
 //! A branch that went one way only is predicted to go there again and touches nothing else; one not seen yet is predicted
 //! not taken. The others are predicted by the longest history that knows them (timing.md 3.7).
 
-use super::history::Fold;
+use super::history::{Folds, shifted};
 
 const FILTER: usize = 16 << 10;
 const BASE: usize = 8 << 10;
 const TAGGED: usize = 2 << 10;
 /// How much history each tagged table sees, in bits.
-const LENGTHS: [u32; 3] = [32, 128, 388];
+const LENGTHS: [usize; 3] = [32, 128, 388];
 /// No branch has this tag, of 11 bits.
 const NO_TAG: u16 = u16::MAX;
 
@@ -38,25 +38,42 @@ pub(super) struct Direction {
 }
 
 /// Folds for the index and the tag of each table.
-pub(super) const FOLDS: [Fold; 6] = [
-    Fold::new(LENGTHS[0], 11),
-    Fold::new(LENGTHS[0], 10),
-    Fold::new(LENGTHS[1], 11),
-    Fold::new(LENGTHS[1], 10),
-    Fold::new(LENGTHS[2], 11),
-    Fold::new(LENGTHS[2], 10),
-];
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Views([[u32; 2]; 3]);
+
+impl Folds for Views {
+    #[inline]
+    fn shift(&mut self, pair: impl Fn(usize) -> u32, footprint: u32) {
+        const OLDEST: [usize; 3] = [LENGTHS[0] - 2, LENGTHS[1] - 2, LENGTHS[2] - 2];
+        let [short, middle, long] = OLDEST.map(pair);
+        let [a, b, c] = self.0;
+        self.0 = [
+            [
+                shifted::<{ LENGTHS[0] }, 11>(a[0], short, footprint),
+                shifted::<{ LENGTHS[0] }, 10>(a[1], short, footprint),
+            ],
+            [
+                shifted::<{ LENGTHS[1] }, 11>(b[0], middle, footprint),
+                shifted::<{ LENGTHS[1] }, 10>(b[1], middle, footprint),
+            ],
+            [
+                shifted::<{ LENGTHS[2] }, 11>(c[0], long, footprint),
+                shifted::<{ LENGTHS[2] }, 10>(c[1], long, footprint),
+            ],
+        ];
+    }
+}
 
 /// Where the tagged tables are looked at.
 struct Places([(usize, u16); 3]);
 
 impl Places {
     #[inline]
-    fn of(pc: u64, folds: &[Fold; 6]) -> Places {
+    fn of(pc: u64, folds: &Views) -> Places {
         let pc = (pc ^ pc >> 32) as u32;
         let mut places = [(0, 0); 3];
         for (t, place) in places.iter_mut().enumerate() {
-            let (index, tag) = (folds[2 * t].value, folds[2 * t + 1].value);
+            let [index, tag] = folds.0[t];
             let at = pc ^ pc >> (11 - t) ^ index;
             let tag = (pc ^ pc >> 11 ^ index >> 3 ^ tag << 1) & 0x7ff;
             *place = (at as usize & (TAGGED - 1), tag as u16);
@@ -101,7 +118,7 @@ impl Direction {
     }
 
     /// As [`Direction::by_filter`], for a branch that went both ways.
-    pub fn by_tables(&mut self, pc: u64, taken: bool, folds: &[Fold; 6]) -> bool {
+    pub fn by_tables(&mut self, pc: u64, taken: bool, folds: &Views) -> bool {
         let places = Places::of(pc, folds);
         let hit = |t: usize, all: &[Box<[Entry]>; 3]| all[t][places.0[t].0].tag == places.0[t].1;
         let provider = (0..3).rev().find(|&t| hit(t, &self.tagged));

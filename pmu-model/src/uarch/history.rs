@@ -9,30 +9,21 @@ pub(super) const BITS: u32 = 388;
 /// A ring of 512 bits.
 const WORDS: usize = 8;
 
-/// The newest `length` bits of the history, folded into `width` by exclusive or.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fold {
-    pub value: u32,
-    length: u16,
-    width: u8,
-    /// Where the two bits that a shift drives out of the `length` are in the fold.
-    out: [u8; 2],
+/// Folds that follow the history: the newest bits of it, folded into fewer by exclusive or.
+pub(super) trait Folds: Default {
+    /// The history is shifted: `footprint` comes, and the two bits that `pair` gives by number are where they were.
+    fn shift(&mut self, pair: impl Fn(usize) -> u32, footprint: u32);
 }
 
-impl Fold {
-    /// Of `length` bits, an even number of at least 16 and at most [`BITS`], into `width`, 8 to 16.
-    pub const fn new(length: u32, width: u32) -> Fold {
-        let out = [(length % width) as u8, ((length + 1) % width) as u8];
-        Fold { value: 0, length: length as u16, width: width as u8, out }
-    }
-
-    #[inline]
-    fn shift(&mut self, oldest: u32, footprint: u32) {
-        let (w, mask) = (self.width, (1 << self.width) - 1);
-        let v = (self.value << 2 | self.value >> (w - 2)) & mask;
-        let gone = (oldest & 1) << self.out[0] ^ oldest >> 1 << self.out[1];
-        self.value = v ^ gone ^ (footprint & mask) ^ footprint >> w;
-    }
+/// The fold of the newest `LENGTH` bits (an even number of at least 16 and at most [`BITS`]) into `WIDTH` (8 to 16) that
+/// follows `value` when `footprint` comes and the `oldest` two bits go.
+#[inline(always)]
+pub(super) fn shifted<const LENGTH: usize, const WIDTH: usize>(value: u32, oldest: u32, footprint: u32) -> u32 {
+    let mask = (1 << WIDTH) - 1;
+    let turned = (value << 2 | value >> (WIDTH - 2)) & mask;
+    // Where the two bits are in the fold when they are driven out of the length.
+    let gone = (oldest & 1) << (LENGTH % WIDTH) ^ oldest >> 1 << ((LENGTH + 1) % WIDTH);
+    turned ^ gone ^ (footprint & mask) ^ footprint >> WIDTH
 }
 
 /// Footprints that can wait: a power of two, and more than what decides the history, because each one drives out the
@@ -68,19 +59,16 @@ impl Path {
 
     /// Takes in what waits; `folds`, always the same ones, follow.
     #[inline]
-    pub fn catch_up(&mut self, folds: &mut [Fold]) {
+    pub fn catch_up<F: Folds>(&mut self, folds: &mut F) {
         if self.behind > DECISIVE {
             self.behind = DECISIVE;
             self.bits = [0; WORDS];
-            folds.iter_mut().for_each(|fold| fold.value = 0);
+            *folds = F::default();
         }
         while self.behind > 0 {
             let footprint = self.waiting[self.taken.wrapping_sub(self.behind) % WAITING];
             self.behind -= 1;
-            // Lengths are even: the two oldest bits are in one word.
-            for fold in &mut *folds {
-                fold.shift(self.pair(usize::from(fold.length - 2)), footprint.into());
-            }
+            folds.shift(|n| self.pair(n), footprint.into());
             self.shift(footprint.into());
         }
     }
@@ -104,9 +92,9 @@ impl Path {
 
     /// Computes a fold from the bits.
     #[cfg(test)]
-    pub fn folded(&self, fold: Fold) -> u32 {
-        let bit = |n: u32| self.pair(n as usize & !1) >> (n & 1) & 1;
-        (0..u32::from(fold.length)).fold(0, |v, n| v ^ bit(n) << (n % u32::from(fold.width)))
+    pub fn folded(&self, length: usize, width: usize) -> u32 {
+        let bit = |n: usize| self.pair(n & !1) >> (n & 1) & 1;
+        (0..length).fold(0, |v, n| v ^ bit(n) << (n % width))
     }
 }
 
@@ -119,36 +107,54 @@ fn footprint(from: u64, to: u64) -> u16 {
 mod tests {
     use super::*;
 
+    #[derive(Default)]
+    struct Five([u32; 5]);
+
+    impl Folds for Five {
+        fn shift(&mut self, pair: impl Fn(usize) -> u32, footprint: u32) {
+            let [a, b, c, d, e] = self.0;
+            let (short, middle, long) = (pair(30), pair(126), pair(386));
+            self.0 = [
+                shifted::<32, 11>(a, short, footprint),
+                shifted::<128, 11>(b, middle, footprint),
+                shifted::<388, 11>(c, long, footprint),
+                shifted::<388, 10>(d, long, footprint),
+                shifted::<32, 8>(e, short, footprint),
+            ];
+        }
+    }
+
+    fn next(x: &mut u64) -> (u64, u64) {
+        *x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (*x >> 20, *x >> 40)
+    }
+
     #[test]
     fn folds_that_follow_equal_folds_computed_from_the_bits() {
-        let mut path = Path::new();
-        let mut folds =
-            [Fold::new(32, 11), Fold::new(128, 11), Fold::new(388, 11), Fold::new(388, 10), Fold::new(32, 8)];
+        let (mut path, mut folds) = (Path::new(), Five::default());
         let mut x = 0x1234_5678_9abc_def1u64;
         for _ in 0..2000 {
-            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            path.taken(x >> 20, x >> 40);
+            let (from, to) = next(&mut x);
+            path.taken(from, to);
             path.catch_up(&mut folds);
-            for fold in folds {
-                assert_eq!(fold.value, path.folded(fold));
-            }
+            let computed = [(32, 11), (128, 11), (388, 11), (388, 10), (32, 8)].map(|(l, w)| path.folded(l, w));
+            assert_eq!(folds.0, computed);
         }
     }
 
     #[test]
     fn footprints_may_wait_as_long_as_they_like() {
-        const FOLDS: [Fold; 3] = [Fold::new(32, 11), Fold::new(128, 9), Fold::new(388, 10)];
-        let (mut at_once, mut lazy, mut folds) = (Path::new(), Path::new(), [FOLDS; 2]);
+        let (mut at_once, mut lazy) = ((Path::new(), Five::default()), (Path::new(), Five::default()));
         let mut x = 0x9e37_79b9_7f4a_7c15u64;
         for n in 0..20_000u32 {
-            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            at_once.taken(x >> 20, x >> 40);
-            at_once.catch_up(&mut folds[0]);
-            lazy.taken(x >> 20, x >> 40);
+            let (from, to) = next(&mut x);
+            at_once.0.taken(from, to);
+            at_once.0.catch_up(&mut at_once.1);
+            lazy.0.taken(from, to);
             // Waits for 1 to 700 branches.
             if (x >> 33) % u64::from(1 + n / 20) < 2 {
-                lazy.catch_up(&mut folds[1]);
-                assert_eq!(folds[0].map(|f| f.value), folds[1].map(|f| f.value), "{n}");
+                lazy.0.catch_up(&mut lazy.1);
+                assert_eq!(at_once.1.0, lazy.1.0, "{n}");
             }
         }
     }

@@ -83,17 +83,17 @@ impl Core {
     /// the instruction accesses memory, if it may retire: after a cut an access belongs to none that does.
     #[inline]
     fn reach(&mut self, n: u32) -> Option<Memory> {
-        let p = self.pending.as_mut()?;
+        let p = self.pending.as_ref()?;
         let block = self.blocks.peek(p.number)?;
-        let plain = block.plain && p.ran.is_none() && n < block.n && (p.started || n == 0);
-        if !plain {
+        if p.ran.is_some() || n >= block.n {
             return self.reach_in_full(n);
         }
         let facts = self.blocks.facts(block);
         let memory = facts[n as usize].memory;
         if n > p.entered {
             let (first, line) = (block.line, facts[n as usize - 1].line);
-            if self.front.decodes() || (p.line < line && !self.hold_lines(first, line)) {
+            let known = block.plain && p.started && !self.front.decodes();
+            if !known || (p.line < line && !self.hold_lines(first, line)) {
                 return self.reach_in_full(n);
             }
             self.enter_instruction(n);

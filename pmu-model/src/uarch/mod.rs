@@ -145,6 +145,12 @@ impl Core {
         self.taken.switch(on);
     }
 
+    /// Are taken branches kept?
+    #[inline]
+    pub fn records_branches(&self) -> bool {
+        self.taken.is_on()
+    }
+
     /// The oldest branch that was not handed out yet.
     pub fn next_branch(&mut self) -> Option<Branch> {
         self.taken.next()

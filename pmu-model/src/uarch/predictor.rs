@@ -1,7 +1,7 @@
 //! Branch prediction: direction, target, return address, and who knows the branch at all (timing.md 3.7).
 
 use super::direction::{self, Direction};
-use super::history::{Fold, Path};
+use super::history::{Folds, Path, shifted};
 use super::parameters::{Geometry, Parameters};
 use super::taken::BranchKind;
 
@@ -47,7 +47,21 @@ impl Btb {
 
 const LAST: usize = 2 << 10;
 const INDIRECT: usize = 1 << 10;
-const INDIRECT_FOLDS: [Fold; 4] = [Fold::new(32, 10), Fold::new(32, 9), Fold::new(128, 10), Fold::new(128, 9)];
+
+/// Folds for the index and the tag of each table of targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Views([[u32; 2]; 2]);
+
+impl Folds for Views {
+    #[inline]
+    fn shift(&mut self, pair: impl Fn(usize) -> u32, footprint: u32) {
+        let ([a, b], short, long) = (self.0, pair(30), pair(126));
+        self.0 = [
+            [shifted::<32, 10>(a[0], short, footprint), shifted::<32, 9>(a[1], short, footprint)],
+            [shifted::<128, 10>(b[0], long, footprint), shifted::<128, 9>(b[1], long, footprint)],
+        ];
+    }
+}
 
 /// A target of an indirect branch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,9 +75,9 @@ struct Target {
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Predictor {
-    path: Path,
-    /// First those of the directions, then those of the targets.
-    folds: [Fold; 10],
+    /// The path as the directions follow it, and as the targets do: each catches up when it is asked.
+    directed: (Path, direction::Views),
+    targeted: (Path, Views),
     direction: Direction,
     btb: [Btb; 3],
     /// Last targets of indirect branches, by address.
@@ -88,12 +102,9 @@ pub(super) struct Resolved {
 
 impl Predictor {
     pub fn new(p: &Parameters) -> Predictor {
-        let mut folds = [direction::FOLDS[0]; 10];
-        folds[..6].copy_from_slice(&direction::FOLDS);
-        folds[6..].copy_from_slice(&INDIRECT_FOLDS);
         Predictor {
-            path: Path::new(),
-            folds,
+            directed: (Path::new(), direction::Views::default()),
+            targeted: (Path::new(), Views::default()),
             direction: Direction::new(),
             btb: p.btb.map(Btb::new),
             last: vec![0; LAST].into(),
@@ -115,9 +126,9 @@ impl Predictor {
         match b.kind {
             BranchKind::Conditional => {
                 let predicted = self.direction.by_filter(b.from, b.taken).unwrap_or_else(|| {
-                    self.path.catch_up(&mut self.folds);
-                    let folds: &[Fold; 6] = self.folds.first_chunk().expect("ten folds hold six");
-                    self.direction.by_tables(b.from, b.taken, folds)
+                    let (path, views) = &mut self.directed;
+                    path.catch_up(views);
+                    self.direction.by_tables(b.from, b.taken, views)
                 });
                 v.mispredicted = predicted != b.taken;
             }
@@ -134,7 +145,8 @@ impl Predictor {
             let known = (0..3).find(|&level| self.btb[level].knows(b.from));
             v.level = known.unwrap_or(2);
             v.unknown = known.is_none() && !v.mispredicted;
-            self.path.taken(b.from, b.to);
+            self.directed.0.taken(b.from, b.to);
+            self.targeted.0.taken(b.from, b.to);
         }
         v
     }
@@ -152,10 +164,12 @@ impl Predictor {
 
     /// Predicts the target of the indirect branch at `pc`, and learns that it is `to`.
     fn target(&mut self, pc: u64, to: u64) -> u64 {
-        self.path.catch_up(&mut self.folds);
+        let (path, views) = &mut self.targeted;
+        path.catch_up(views);
+        let views = *views;
         let last = (pc ^ pc >> 11) as usize & (LAST - 1);
         let place = |t: usize| {
-            let (index, tag) = (self.folds[6 + 2 * t].value, self.folds[7 + 2 * t].value);
+            let [index, tag] = views.0[t];
             let at = (pc as u32 ^ (pc >> 10) as u32 ^ index) as usize & (INDIRECT - 1);
             (at, ((pc >> 2) as u32 ^ tag << 1 ^ index >> 2) as u16 | 0x8000)
         };

@@ -63,6 +63,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     pub fn is_on(&self) -> bool {
         self.on
     }
