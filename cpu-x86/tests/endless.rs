@@ -1,6 +1,6 @@
-//! A repetition without end holds back neither the end of a run nor a timer.
+//! Neither a repetition nor a fault without end holds back the end of a run or a timer.
 
-use cpu_x86::{Cpu, Exit, NoDoors};
+use cpu_x86::{Cpu, Exit, NoDoors, Table};
 use emu_core::{Gpa, Ram};
 use std::sync::Arc;
 
@@ -16,4 +16,23 @@ fn time_passes_in_a_repetition_that_never_ends() {
     // Two pieces of 2^20 elements, 2^15 cycles each; nothing has retired.
     assert_eq!((cpu.counts().clock, cpu.counts().cycles, cpu.counts().kernel.instructions), (1 << 16, 1 << 16, 0));
     assert_eq!((cpu.regs[1], cpu.regs[7], cpu.rip), (0xffff_fff0 - (2 << 20), 0x30_0000, 0x1_0000));
+}
+
+#[test]
+fn time_passes_when_every_handler_faults() {
+    let ram = Arc::new(Ram::new(1 << 20, &[]).unwrap());
+    let put = |at: u64, v: u64| assert!(ram.write(Gpa(at), &v.to_le_bytes()));
+    // A flat code segment; the gate of #UD leads to UD2.
+    put(0x808, 0x00cf_9b00_0000_ffff);
+    put(0x810, 0x00cf_9300_0000_ffff);
+    put(0x1000 + 8 * 6, 0x0000_8e00_0008_2000);
+    assert!(ram.write(Gpa(0x2000), &[0x0f, 0x0b]));
+    let mut cpu = Cpu::new(ram.clone(), 0);
+    cpu.set_flat32(8, 16);
+    (cpu.gdtr, cpu.idtr) = (Table { base: 0x800, limit: 0x17 }, Table { base: 0x1000, limit: 0x7ff });
+    (cpu.regs[4], cpu.rip, cpu.next_rip) = (0x8_0000, 0x2000, 0x2000);
+    assert_eq!(cpu.run(&mut NoDoors, 1000), Exit::Time);
+    // The first fault is free, each of the others takes a cycle.
+    assert_eq!((cpu.counts().clock, cpu.counts().kernel.instructions), (1000, 0));
+    assert_eq!((cpu.rip, cpu.regs[4]), (0x2000, 0x8_0000 - 12 * 1001));
 }

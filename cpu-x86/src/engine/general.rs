@@ -106,11 +106,23 @@ impl Cpu {
             Stop::Again => self.pass_repetition(),
             Stop::Exception(e) => {
                 self.settle_before_ring_change();
+                self.pass_fault();
                 self.raise(e);
             }
             Stop::Unimplemented => return Err(self.missing()),
         }
         Ok(())
+    }
+
+    /// An exception is about to be delivered. When nothing has retired since the last one, a cycle must have passed: no
+    /// guest whose handlers fault can hold back its timers, or the end of the window.
+    fn pass_fault(&mut self) {
+        let retired = self.settled.kernel.instructions + self.settled.user.instructions;
+        if std::mem::replace(&mut self.engine.retired_at_fault, retired) == retired {
+            self.settled.cycles += 1;
+            self.settled.clock += 1;
+            self.engine.look = true;
+        }
     }
 
     /// A repeated instruction stopped to be resumed. It has not retired, but unless it was TF or a data breakpoint that stopped it, it has done
