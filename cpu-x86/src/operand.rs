@@ -144,6 +144,7 @@ impl Cpu {
         }
         let bytes = self.width(i, n).bytes();
         let at = self.address(i, bytes, Access::Write)?;
+        self.check_alignment(at, bytes)?;
         self.probe(at, bytes, Access::Write)?;
         let old = self.load(at, bytes)?;
         let (v, more) = f(self, old);

@@ -29,3 +29,35 @@ fn a_deadline_behind_any_instruction_finds_the_flags_of_single_steps() {
         assert_eq!(counts.kernel.instructions, ticks);
     }
 }
+
+#[test]
+fn what_faults_finds_the_flags_of_the_instruction_before_it() {
+    // `add ah, cl`, something that raises #DE or #XM without a memory operand, `add ah, cl`.
+    let add = [0x00, 0xcc];
+    let faults: [(&str, u32, &[u8]); 2] =
+        [("aam 0", 32, &[0xd4, 0x00]), ("cvttsd2si eax, xmm0", 64, &[0xf2, 0x0f, 0x2c, 0xc0])];
+    for (name, bits, fault) in faults {
+        let run = |step: u64| {
+            let ram = Arc::new(Ram::new(1 << 20, &[]).unwrap());
+            assert!(ram.write(Gpa(0x1000), &[&add, fault, &add].concat()));
+            let mut cpu = if bits == 64 { Cpu::bare_64bit(ram) } else { Cpu::new(ram, 0) };
+            if bits == 32 {
+                cpu.set_flat32(8, 16);
+            } else {
+                cpu.set_cr(4, 0x620).unwrap();
+            }
+            // The invalid operation of a NaN is not masked.
+            cpu.mxcsr = 0x1f00;
+            cpu.vec[0].0[..8].copy_from_slice(&f64::NAN.to_le_bytes());
+            (cpu.regs[0], cpu.regs[1]) = (0x7f00, 1);
+            (cpu.rip, cpu.next_rip) = (0x1000, 0x1000);
+            let mut exit = Exit::Time;
+            while exit == Exit::Time && cpu.counts().clock < 3 {
+                exit = cpu.run(&mut NoDoors, cpu.counts().clock + step);
+            }
+            (cpu.rip, cpu.flags(), exit)
+        };
+        assert_eq!((run(1).0, run(1).2), (0x1002, Exit::Shutdown), "{name}");
+        assert_eq!(run(1 << 20), run(1), "{name}");
+    }
+}

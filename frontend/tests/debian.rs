@@ -99,7 +99,7 @@ fn check(boot: &Boot, processors: u32) {
     assert!(matches!(boot.end, End::PowerOff), "{:?} after:\n{console}", boot.end);
     let processors = format!("{processors}\n{ZEROS}  -\n");
     for milestone in [
-        "Performance Events: Sapphire Rapids events, AnyThread deprecated, full-width counters, Intel PMU driver.\n",
+        "Performance Events: XSAVE Architectural LBR, PEBS fmt4+-baseline, Sapphire Rapids events, AnyThread deprecated, 32-deep LBR, full-width counters, Intel PMU driver.\n",
         "NMI watchdog: Enabled. Permanently consumes one hw-PMU counter.\n",
         "clocksource: Switched to clocksource tsc\n",
         "@@ UP ",

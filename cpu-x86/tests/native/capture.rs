@@ -9,7 +9,7 @@
 use crate::layout::{self, CODE, CODE_BYTES, DATA, DATA_BYTES, LDT, READ_ONLY, STACK, STACK_BYTES};
 use crate::state::{Case, Memory, Outcome, State, cell};
 use std::ptr;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 core::arch::global_asm!(
     ".bss; .balign 8",
@@ -104,6 +104,7 @@ static NATIVE: Mutex<Option<Native>> = Mutex::new(None);
 pub fn native() -> Option<MutexGuard<'static, Option<Native>>> {
     let mut guard = NATIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     signal_stack();
+    stay();
     if guard.is_none() {
         *guard = Native::new();
     }
@@ -111,6 +112,17 @@ pub fn native() -> Option<MutexGuard<'static, Option<Native>>> {
         start_timer();
     }
     guard.is_some().then_some(guard)
+}
+
+/// Keeps the calling thread on the processor that the first one was on: its number shows in a segment limit.
+fn stay() {
+    static PROCESSOR: OnceLock<usize> = OnceLock::new();
+    // SAFETY: sets an affinity of the calling thread; failing it is no harm.
+    unsafe {
+        let mut set: libc::cpu_set_t = core::mem::zeroed();
+        libc::CPU_SET(*PROCESSOR.get_or_init(|| libc::sched_getcpu().max(0) as usize), &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
 }
 
 const GREGS: usize = 5;
@@ -128,13 +140,6 @@ impl Native {
         };
         if !fsgsbase || !std::is_x86_feature_detected!("avx") || !segments() {
             return None;
-        }
-        // One processor: its number shows in a segment limit.
-        // SAFETY: sets an affinity of the calling thread; failing it is no harm.
-        unsafe {
-            let mut set: libc::cpu_set_t = core::mem::zeroed();
-            libc::CPU_SET(libc::sched_getcpu().max(0) as usize, &mut set);
-            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
         }
         let code = mappings();
         install();
@@ -264,7 +269,8 @@ impl Native {
         let c = &mut s.0;
         // SAFETY: the frame lies on the signal stack, which nothing has used since.
         unsafe {
-            let seen = &*(&raw const native_seen);
+            let seen: *const Seen = &raw const native_seen;
+            let seen = &*seen;
             let frame = seen.context.cast::<u64>();
             let greg = |n: usize| *frame.add(GREGS + n);
             for (n, at) in ORDER.iter().enumerate() {

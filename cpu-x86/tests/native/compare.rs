@@ -121,14 +121,20 @@ fn fault_excused(c: &Case, e: &Excused, ours: &Outcome, theirs: &Outcome) -> boo
             let early = |v| matches!(v, PF | AC | SS);
             e.has("fault") || e.has("order") && (early(a) || early(b)) || e.has("ours")
         }
-        (Some(GP | PF | AC), None) => e.has("ours"),
-        (None, Some(GP | PF | AC)) => e.has("mask0"),
+        (Some(GP | PF | AC | SS), None) => e.has("ours"),
+        (None, Some(GP | PF | AC | SS)) => e.has("mask0"),
         _ => false,
     }
 }
 
+/// Is what `o` left of `c` not compared as a whole: a fault that may differ, memory that may, or a last place?
+pub fn is_loose(c: &Case, e: &Excused, o: &Outcome) -> bool {
+    let loose = ["order", "fault", "ours", "below"].iter().any(|key| e.has(key));
+    faulted(c, o).is_some() && loose || !e.memory.is_empty() || ["ulp", "slot", "mask0"].iter().any(|key| e.has(key))
+}
+
 /// The bits of cell `n` to compare.
-fn compared(c: &Case, e: &Excused, theirs: &Outcome, n: usize) -> u64 {
+pub fn compared(c: &Case, e: &Excused, theirs: &Outcome, n: usize) -> u64 {
     let narrow = c.bits != 64;
     let narrowed = narrow || theirs.state.0[cell::SEG + 1] != 0x33;
     let mask = e.cells.iter().filter(|(m, _)| *m == n).fold(!0, |m, (_, not)| m & !not);

@@ -83,11 +83,13 @@ fn registers(c: &mut Case, i: &Instruction, wild: Wild, random: &mut Random) {
     let s = &mut c.state.0;
     s[..16].iter_mut().for_each(|r| *r = random.corner());
     let wide = random.next() & 0xffff_0000 & if c.bits == 16 { !0 } else { 0 };
-    s[4] = stack.wrapping_sub(ss) & if c.bits == 64 || random.one_in(2) { !7 | 7 * random.below(2) } else { !3 } | wide;
+    s[4] =
+        stack.wrapping_sub(ss) & if c.bits == 64 || random.one_in(2) { !7 | (7 * random.below(2)) } else { !3 } | wide;
     s[cell::FLAGS] = random.next() & 0xcd5 | 0x202;
     if random.one_in(wild.modes) {
         // TF; AC, but with vectors in memory, whose check is the maker's choice (SDM vol. 3A, 6.15).
-        let vector = (0..i.op_count()).any(|n| i.op_register(n).is_vector_register());
+        let evex = i.op_code().encoding() == iced_x86::EncodingKind::EVEX;
+        let vector = evex || (0..i.op_count()).any(|n| i.op_register(n).is_vector_register());
         s[cell::FLAGS] |= random.next() & if vector { 0x100 } else { 0x4_0100 };
     }
 }
@@ -378,8 +380,10 @@ fn special(c: &mut Case, i: &Instruction, random: &mut Random) {
         // With a memory operand AMD does not look for x87 exceptions.
         Cvtpi2ps if !i.op1_register().is_mm() => c.state.0[cell::SW] &= !0x80bf,
         Insb | Insw | Insd | Outsb | Outsw | Outsd => c.state.0[1] |= 1,
-        Maskmovq | Maskmovdqu | Wrfsbase | Wrgsbase if random.one_in(2) => {
-            c.state.0[first.full_register().number() & 15] = random.corner() & 0x7fff_ffff_ffff;
+        Wrfsbase | Wrgsbase => {
+            // Canonical with 48 bits, or not even with 57: the host has 48, Sapphire Rapids 57 (SDM vol. 1, 3.3.7.1).
+            let bad = u64::from(random.one_in(3)) << 60;
+            c.state.0[first.number() & 15] = random.corner() & 0x7fff_ffff_ffff | bad;
         }
         Pcmpestri | Pcmpestrm | Vpcmpestri | Vpcmpestrm | Pcmpestri64 | Pcmpestrm64 if !random.one_in(4) => {
             c.state.0[0] = random.below(36).wrapping_sub(18);

@@ -36,7 +36,8 @@ pub fn encoding(code: Code, bits: u32, random: &mut Random) -> Option<Encoded> {
     i.set_code(code);
     let op = code.op_code();
     let (code_base, data_base) = bases(bits);
-    let at = CODE + 0x100 + random.below(64);
+    // Now and then over the end of a page.
+    let at = if random.one_in(8) { CODE + PAGE as u64 - random.below(16) } else { CODE + 0x100 + random.below(64) };
     let other = random.one_in(6);
     let address = match (bits, other) {
         (64, false) => 8,

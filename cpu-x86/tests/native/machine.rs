@@ -26,7 +26,7 @@ const SEGS: [Seg; 6] = [Seg::Es, Seg::Cs, Seg::Ss, Seg::Ds, Seg::Fs, Seg::Gs];
 pub enum End {
     Outcome(Box<Outcome>),
     /// The core lacks the instruction.
-    Missing(String),
+    Missing,
     /// It did not end.
     Endless,
 }
@@ -47,8 +47,8 @@ impl Machine {
         let ram = Arc::new(Ram::new(4 << 20, &[]).expect("memory"));
         page_tables(&ram);
         let mut gdt = [0; 32];
-        for n in 1..16 {
-            gdt[n] = host((n as u16) << 3 | 3).map_or(0, |(rights, limit)| global(rights, limit));
+        for (n, entry) in gdt.iter_mut().enumerate().take(16).skip(1) {
+            *entry = host((n as u16) << 3 | 3).map_or(0, |(rights, limit)| global(rights, limit));
         }
         gdt[usize::from(HANDLER_CS >> 3)] = 0x00af_9b00_0000_ffff;
         tables(&ram, &gdt);
@@ -67,7 +67,7 @@ impl Machine {
         cpu.set_cr(4, 0x5_0e20).expect("offered");
         cpu.set_cr(0, 0x8005_0033).expect("offered");
         assert!(cpu.set_efer(0xd01).is_ok());
-        cpu.xcr0 = 7;
+        cpu.xcr0 = 0xe7;
         cpu.idtr = Table { base: at(IDT), limit: 0xfff };
         cpu.ldtr = Segment { selector: 0x50, base: at(LDT_AT), limit: 8 * LDT.len() as u32 - 1, attr: 0x82 };
         cpu.tr = Segment { selector: 0x40, base: at(TSS), limit: 0x67, attr: 0x8b };
@@ -102,7 +102,7 @@ impl Machine {
         let until = self.cpu.counts().clock + MOST_TICKS;
         match self.cpu.run(&mut NoDoors, until) {
             Exit::Halted => {}
-            Exit::Unimplemented(missing) => return End::Missing(missing.what),
+            Exit::Unimplemented(_) => return End::Missing,
             Exit::Time => return End::Endless,
             other => panic!("{other:?} at {:#x}", self.cpu.rip),
         }

@@ -4,8 +4,7 @@ use crate::layout::{DATA, DATA_BYTES, STACK, STACK_BYTES};
 
 /// Cells of a [`State`].
 pub mod cell {
-    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
-    pub const REG: usize = 0;
+    // RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15 are the first sixteen.
     /// Offset in CS.
     pub const RIP: usize = 16;
     pub const FLAGS: usize = 17;

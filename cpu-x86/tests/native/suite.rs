@@ -89,7 +89,7 @@ pub fn avx512(f: CpuidFeature) -> bool {
 /// Is `code` compared in code of `bits`, if the list of masks does not say otherwise?
 pub fn subject(code: Code, bits: u32) -> bool {
     let op = code.op_code();
-    let encodings = [EncodingKind::Legacy, EncodingKind::VEX];
+    let encodings = [EncodingKind::Legacy, EncodingKind::VEX, EncodingKind::EVEX];
     let mode = match bits {
         64 => op.mode64(),
         32 => op.mode32(),
@@ -98,7 +98,7 @@ pub fn subject(code: Code, bits: u32) -> bool {
     op.is_instruction()
         && mode
         && encodings.contains(&op.encoding())
-        && code.cpuid_features().iter().all(|f| offered(*f))
+        && code.cpuid_features().iter().all(|f| offered(*f) || avx512(*f))
 }
 
 /// Both processors, and the list of masks.
@@ -136,7 +136,7 @@ impl<'a> Bench<'a> {
         let excused = compare::excused(&self.masks, i, c.bits);
         let ours = match self.machine.run(c) {
             End::Outcome(o) => o,
-            End::Missing(what) => return Verdict::Missing(what),
+            End::Missing => return Verdict::Missing,
             End::Endless => return Verdict::Endless,
         };
         let theirs = self.native.run(c);
@@ -178,7 +178,7 @@ impl<'a> Bench<'a> {
                             u64::from(o.state.0[crate::state::cell::RIP] == c.state.0[crate::state::cell::RIP])
                     }
                     Verdict::Endless => tally.skipped += 1,
-                    Verdict::Missing(_) => {
+                    Verdict::Missing => {
                         tally.missing.push(code);
                         return;
                     }
@@ -206,7 +206,7 @@ impl<'a> Bench<'a> {
 pub enum Verdict {
     Same(Box<Outcome>),
     Differ(String, Box<Outcome>),
-    Missing(String),
+    Missing,
     /// The core did not come to an end; the host was not asked.
     Endless,
 }

@@ -14,22 +14,43 @@ pub(super) fn transfers(i: &Instruction) -> bool {
     i.flow_control() != FlowControl::Next
 }
 
-/// May `i` fault, so that flags before it must be exact?
+/// May `i` fault, so that flags before it must be exact? All may but those that only compute in general registers.
 pub(super) fn may_fault(i: &Instruction) -> bool {
     use Mnemonic::*;
-    match i.mnemonic() {
-        Lea | Nop | Endbr64 | Endbr32 => false,
-        Div | Idiv => true,
-        _ => {
-            (0..i.op_count()).any(|k| i.op_kind(k) == OpKind::Memory)
-                || i.is_stack_instruction()
-                || !i.op0_register().is_gpr() && i.op0_kind() == OpKind::Register
-                || i.op_count() == 0
-                    && !matches!(i.mnemonic(), Cdqe | Cdq | Cqo | Cwde | Cbw | Cwd | Clc | Stc | Cmc | Lahf | Sahf)
-                || i.is_string_instruction()
-                || i.is_privileged()
-        }
+    if matches!(i.mnemonic(), Lea | Nop | Endbr64 | Endbr32) {
+        return false;
     }
+    let reaches = (0..i.op_count()).any(|k| i.op_kind(k) == OpKind::Memory) || i.is_stack_instruction();
+    let plain = matches!(
+        i.mnemonic(),
+        Cdqe | Cdq
+            | Cqo
+            | Cwde
+            | Cbw
+            | Cwd
+            | Clc
+            | Stc
+            | Cmc
+            | Lahf
+            | Sahf
+            | Rcl
+            | Rcr
+            | Shld
+            | Shrd
+            | Bsf
+            | Bsr
+            | Tzcnt
+            | Lzcnt
+            | Popcnt
+            | Bt
+            | Bts
+            | Btr
+            | Btc
+            | Adcx
+            | Adox
+    );
+    let segment = |k| i.op_kind(k) == OpKind::Register && !i.op_register(k).is_gpr();
+    reaches || matches!(i.mnemonic(), Div | Idiv) || !plain && !is_simple(i) || (0..i.op_count()).any(segment)
 }
 
 /// A shift or rotate by CL leaves all flags when the count is 0.

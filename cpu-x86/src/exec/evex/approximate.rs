@@ -62,7 +62,7 @@ impl Format {
         2 * self.bias + 1
     }
     const fn sign(self, x: u64) -> u64 {
-        x & self.infinity() + (1 << self.fraction)
+        x & (self.infinity() + (1 << self.fraction))
     }
     const fn infinity(self) -> u64 {
         (self.top() as u64) << self.fraction

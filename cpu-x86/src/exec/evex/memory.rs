@@ -50,7 +50,8 @@ fn distance(i: &Instruction, indices: &W, k: usize, bytes: usize) -> u64 {
 }
 
 /// Loads the picked elements, the others keep their value; the mask is cleared. At a fault, the elements before the
-/// faulting one are loaded and their mask bits are clear.
+/// faulting one are loaded, their mask bits are clear, and what lies above the vector length is cleared (as a Zen 4 does;
+/// the SDM leaves it open).
 fn gather(cpu: &mut Cpu, i: &Instruction, index_bytes: usize, bytes: usize) -> Done {
     check(cpu)?;
     let (dst, index, mask) = (i.op0_register(), i.memory_index(), i.op_mask());
@@ -68,7 +69,8 @@ fn gather(cpu: &mut Cpu, i: &Instruction, index_bytes: usize, bytes: usize) -> D
             Ok(v) => r.set_element(k, bytes, v),
             Err(stop) => {
                 if left != all {
-                    set_vector(cpu, dst.number(), &r, dst.size());
+                    // Cleared above the longer of both vectors (hardware).
+                    set_vector(cpu, dst.number(), &r, dst.size().max(index.size()));
                 }
                 cpu.k[mask.number() & 7] &= !ones(count) | left;
                 return Err(stop);

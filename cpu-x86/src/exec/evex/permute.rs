@@ -72,7 +72,7 @@ fn quarters(_: &W, a: &W, b: &W, e: &Evex) -> W {
     let lanes = e.lanes(16);
     let bits = lanes.trailing_zeros() as usize;
     W::from_fn(|k| {
-        let at = usize::from(e.imm >> (bits * k & 7)) & (lanes - 1);
+        let at = usize::from(e.imm >> ((bits * k) & 7)) & (lanes - 1);
         (if k < lanes / 2 { a } else { b }).get::<u128>(at)
     })
 }

@@ -45,7 +45,9 @@ impl Evex {
         let earlier = env.flags;
         let outcome = self.compute(&mut s, &mut env);
         if !self.silent {
-            settle(&mut env, earlier);
+            if settle(&mut env, earlier) && self.dst == Place::Memory {
+                self.probe(cpu, picked)?;
+            }
             raise(cpu, &env)?;
         }
         match outcome {
@@ -95,6 +97,7 @@ impl Evex {
 
     /// Linear address of the memory operand, with its alignment checked: #AC concerns operands of up to eight bytes.
     fn linear(&self, cpu: &mut Cpu, n: usize, access: Access) -> Result<u64, Stop> {
+        self.check_alignment(cpu, access)?;
         let at = self.address.linear(cpu, n as u32, access)?;
         if self.aligned && at & (n as u64 - 1) != 0 {
             return Err(Stop::gp(0));
@@ -241,7 +244,7 @@ impl Evex {
         let partly = needed != ones(held);
         let whole = if partly && cpu.watching_data() { Err(Stop::gp(0)) } else { self.read_memory(cpu, &mut bytes) };
         match whole {
-            Err(_) if partly => self.load_each(cpu, needed, &mut bytes)?,
+            Err(stop) if partly && stop != Stop::AC => self.load_each(cpu, needed, &mut bytes)?,
             done => done?,
         }
         if self.broadcast {
@@ -287,12 +290,23 @@ impl Evex {
         Ok(())
     }
 
+    /// A fault of the destination in memory goes before #XM. Source: SDM vol. 3A, table 6-2.
+    #[cold]
+    fn probe(&self, cpu: &mut Cpu, picked: u64) -> Done {
+        let size = u32::from(self.element);
+        (0..u64::from(self.count)).filter(|k| picked >> k & 1 != 0).try_for_each(|k| {
+            let at = self.address.behind(cpu, k * u64::from(size), size, Access::Write)?;
+            cpu.probe(at, size, Access::Write)
+        })
+    }
+
     /// #GP(0) if the memory operand must be aligned and is not.
     fn check_alignment(&self, cpu: &Cpu, access: Access) -> Done {
         if !self.aligned {
             return Ok(());
         }
-        let at = self.address.linear(cpu, 1, access)?;
+        // Outside 64-bit mode before the limits of segments: see `simd`.
+        let at = if cpu.is_64bit() { self.address.linear(cpu, 1, access)? } else { self.address.unchecked(cpu) };
         if at & u64::from(self.memory_bytes - 1) != 0 { Err(Stop::gp(0)) } else { Ok(()) }
     }
 }

@@ -1,6 +1,5 @@
 //! AVX-512 by hand, by properties, and that nothing of it is missing.
 
-use super::OFFERED;
 use super::native_tests::build::build;
 use super::native_tests::values::Random;
 use super::native_tests::{GUEST, OPERAND, processor};
@@ -58,9 +57,15 @@ fn every_avx512_code_of_the_identity_has_a_meaning_and_every_other_evex_code_is_
         for memory in [false, true] {
             let Some(mut i) = build(code, memory, &mut random) else { continue };
             i.set_op_mask(if i.op_code().require_op_mask_register() { Register::K1 } else { Register::None });
+            i.set_zeroing_masking(false);
             let mut encoder = Encoder::new(64);
             encoder.encode(&i, 0).unwrap();
-            let i = decoded(&encoder.take_buffer());
+            let i = Decoder::with_ip(64, &encoder.take_buffer(), 0, DecoderOptions::NONE).decode();
+            if i.is_invalid() {
+                // Registers that must differ do not: FP16's complex products.
+                assert!(!ours, "{code:?}");
+                continue;
+            }
             cpu.vec = [VecReg([0; 64]); 32];
             let done = run(&mut cpu, &i);
             found += usize::from(ours);
@@ -71,7 +76,6 @@ fn every_avx512_code_of_the_identity_has_a_meaning_and_every_other_evex_code_is_
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(found > 2700, "{found} forms");
-    assert!(OFFERED);
 }
 
 #[test]

@@ -33,12 +33,12 @@ impl W {
     /// Lane `k`; taken modulo the number of lanes.
     #[inline(always)]
     pub fn get<T: Lane>(&self, k: usize) -> T {
-        self.0[k * T::BYTES / 32 & 1].get(k)
+        self.0[(k * T::BYTES / 32) & 1].get(k)
     }
     /// Writes lane `k`; taken modulo the number of lanes.
     #[inline(always)]
     pub fn put<T: Lane>(&mut self, k: usize, x: T) {
-        self.0[k * T::BYTES / 32 & 1].put(k, x);
+        self.0[(k * T::BYTES / 32) & 1].put(k, x);
     }
     /// Only lane 0 is `x`, the rest is zero.
     #[inline(always)]
@@ -78,7 +78,7 @@ impl W {
     /// within a half.
     #[inline(always)]
     pub fn part(&self, from: usize, count: usize) -> V {
-        let (half, at) = (&self.0[from / 32 & 1].0, from % 32);
+        let (half, at) = (&self.0[(from / 32) & 1].0, from % 32);
         let mut v = V::ZERO;
         let count = count.min(32 - at);
         v.0[..count].copy_from_slice(&half[at..at + count]);
@@ -87,7 +87,7 @@ impl W {
     /// Puts the first `count` bytes of `v` at byte `to`, as [`W::part`] takes them.
     #[inline(always)]
     pub fn set_part(&mut self, to: usize, count: usize, v: &V) {
-        let (half, at) = (&mut self.0[to / 32 & 1].0, to % 32);
+        let (half, at) = (&mut self.0[(to / 32) & 1].0, to % 32);
         let count = count.min(32 - at);
         half[at..at + count].copy_from_slice(&v.0[..count]);
     }

@@ -53,6 +53,7 @@ fn bit_string(cpu: &mut Cpu, i: &Instruction, w: Width, index: u64) -> Result<u6
     if m == Mnemonic::Bt {
         return cpu.load(at, w.bytes());
     }
+    cpu.check_alignment(at, w.bytes())?;
     cpu.probe(at, w.bytes(), Access::Write)?;
     let a = cpu.load(at, w.bytes())?;
     cpu.store(at, w.bytes(), changed(m, a, index & u64::from(w.bits() - 1)))?;

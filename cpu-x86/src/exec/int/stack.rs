@@ -138,6 +138,7 @@ pub fn enter(cpu: &mut Cpu, i: &Instruction) -> Done {
 /// Linear address of `w` at `offset` in the stack, which allows `access`.
 fn checked(cpu: &mut Cpu, w: Width, offset: u64, access: Access) -> Result<u64, Stop> {
     let at = cpu.linear(Seg::Ss, offset, w.bytes(), access)?;
+    cpu.check_alignment(at, w.bytes())?;
     cpu.probe(at, w.bytes(), access)?;
     Ok(at)
 }

@@ -57,7 +57,7 @@ impl Address {
     }
 
     /// Linear address outside 64-bit mode, whatever the segment allows.
-    pub(super) fn unchecked(&self, cpu: &Cpu) -> u64 {
+    pub(in crate::exec) fn unchecked(&self, cpu: &Cpu) -> u64 {
         cpu.segment(self.segment).base.wrapping_add(self.offset(cpu))
     }
 

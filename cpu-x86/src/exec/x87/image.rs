@@ -48,6 +48,7 @@ pub fn save(cpu: &mut Cpu, i: &Instruction) -> Done {
         to.copy_from_slice(&cpu.fpu.st(n).to_bytes());
     }
     let at = cpu.address(i, bytes as u32, Access::Write)?;
+    cpu.check_alignment(at, step as u32)?;
     cpu.store_bytes(at, &b[..bytes])?;
     if i.mnemonic() == Mnemonic::Fnsave {
         cpu.fpu.initialise();
@@ -64,8 +65,9 @@ pub fn restore(cpu: &mut Cpu, i: &Instruction) -> Done {
     let (wide, bytes) = shape(i);
     let mut b = [0; 108];
     let at = cpu.address(i, bytes as u32, Access::Read)?;
-    cpu.load_bytes(at, &mut b[..bytes])?;
     let step = if wide { 4 } else { 2 };
+    cpu.check_alignment(at, step as u32)?;
+    cpu.load_bytes(at, &mut b[..bytes])?;
     let mut f = [0; 7];
     for (v, from) in f.iter_mut().zip(b.chunks_exact(step)) {
         *v = from.iter().rev().fold(0u32, |v, &byte| v << 8 | u32::from(byte));

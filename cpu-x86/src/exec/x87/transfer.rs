@@ -127,12 +127,12 @@ fn store_memory(cpu: &mut Cpu, i: &Instruction, pop: bool) -> Done {
         // Nothing is stored, so nothing was inexact.
         env.flags &= !flag::PE;
     }
+    let at = cpu.address(i, bytes as u32, Access::Write)?;
+    cpu.check_alignment(at, if bytes == 10 { 8 } else { bytes as u32 })?;
     if !stop {
-        let at = cpu.address(i, bytes as u32, Access::Write)?;
         cpu.store_bytes(at, b.get(..bytes).unwrap_or_default())?;
     } else {
         // The operand is still checked: a fault comes before the exception is recorded.
-        let at = cpu.address(i, bytes as u32, Access::Write)?;
         cpu.probe(at, bytes as u32, Access::Write)?;
     }
     if underflow {

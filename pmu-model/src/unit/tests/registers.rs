@@ -113,11 +113,14 @@ fn counter_writes_of_kvm_unit_tests_do_what_they_expect() {
     assert_eq!((p.rdpmc(64), p.rdpmc(1 << 31)), (Err(Refused), Err(Refused)));
 }
 
+/// Runs of instructions, each with whether a branch follows.
+type Payload = &'static [(u64, bool)];
+
 #[test]
 fn payloads_of_the_kvm_selftests_count_as_they_expect() {
     // Source: spec/pmu.md 1.9.2: instructions in straight lines, each followed by a branch if it says so.
     #[rustfmt::skip] // straight instructions before the WRMSR that stops, of which branches; counts with it
-    let rows: [(&[(u64, bool)], u64, u64); 2] = [
+    let rows: [(Payload, u64, u64); 2] = [
         (&[(1, false), (5, true), (5, true), (5, true), (5, true), (5, true), (5, true), (5, true), (5, true), (5, true), (5, true), (3, false)], 65, 10),
         (&[(3, true), (3, true), (3, true), (3, true), (3, true), (1, false)], 22, 5),
     ];

@@ -9,8 +9,8 @@ use iced_x86::code_asm::*;
 
 const GENERAL_PROTECTION: u32 = 13;
 const MISC_ENABLE: u32 = 0x1a0;
-/// As firmware leaves it: fast strings, performance monitoring, neither BTS nor PEBS.
-const MISC_ENABLE_FIRMWARE: u64 = 0x1881;
+/// As firmware leaves it: fast strings, performance monitoring, no BTS; PEBS is there.
+const MISC_ENABLE_FIRMWARE: u64 = 0x881;
 /// Canonical with 57 bits, not with 48.
 const CANONICAL_57: u64 = 0xffaa_aaaa_aaaa_aaaa;
 const NOT_CANONICAL: u64 = 0xaaaa_aaaa_aaaa_aaaa;
@@ -22,7 +22,7 @@ const KEPT: [(&str, u32, u64); 22] = [
     ("IA32_SYSENTER_CS", 0x174, 0x1234),
     ("IA32_SYSENTER_ESP", 0x175, ADDRESS),
     ("IA32_SYSENTER_EIP", 0x176, ADDRESS),
-    ("IA32_MISC_ENABLE", MISC_ENABLE, 0x4_00c5_1889),
+    ("IA32_MISC_ENABLE", MISC_ENABLE, 0x4_00c5_0889),
     ("IA32_PAT", 0x277, 0x0707_0707),
     ("IA32_FS_BASE", 0xc000_0100, ADDRESS),
     ("IA32_FS_BASE, 57 bits", 0xc000_0100, CANONICAL_57),
