@@ -7,7 +7,7 @@ use crate::report::explain;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXPLAIN_EXAMPLES)]
 pub struct Explain {
-    /// An event in any spelling, an MSR by name or number (=VALUE decodes one), a bit by name or as MSR[BIT]
+    /// An event in any spelling, an MSR by name or number (=VALUE decodes one), a bit by name or as `MSR[BIT]`
     #[arg(required = true, allow_hyphen_values = true)]
     what: Vec<String>,
 }

@@ -34,7 +34,7 @@ fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [Stri
 }
 
 /// Explains an event (any spelling of `unhalted stat -e`), a register (name or number, `=VALUE` to decode one), or a bit
-/// (name, or REGISTER[BIT]).
+/// (name, or `REGISTER[BIT]`).
 ///
 /// # Errors
 /// Nothing of that name.

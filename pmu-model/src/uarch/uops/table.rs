@@ -1,7 +1,7 @@
 //! Micro-ops of every instruction code of iced-x86 1.22: a class for each code, and what the classes are.
 //!
 //! Generated, not written: see `mod.rs` of this folder for how. The numbers of micro-ops derive from the scheduling model
-//! `sapphirerapids` of LLVM 22 (Apache License 2.0 with LLVM exceptions, https://llvm.org/LICENSE.txt).
+//! `sapphirerapids` of LLVM 22 (Apache License 2.0 with LLVM exceptions: <https://llvm.org/LICENSE.txt>).
 
 use super::Class;
 
