@@ -70,7 +70,8 @@ fn memory(mode: Mode, options: u8, code: &[u8]) -> Vec<u8> {
         put(&mut m, TABLES + 0x1000 * n as u64, &(next | 3 | user).to_le_bytes());
     }
     for page in 0..0x60u64 {
-        let writable = if page == 0x31 { 0 } else { 2 };
+        // The tables themselves too: what a stale TLB still allows after they were overwritten is not defined.
+        let writable = if page == 0x31 || page < 5 { 0 } else { 2 };
         let present = u64::from(page != 0x32);
         put(&mut m, 0x4000 + 8 * page, &(page << 12 | present | writable | user).to_le_bytes());
     }
@@ -141,7 +142,10 @@ impl Machine {
                 cpu.set_segment(Seg::Cs, code);
                 at -= CODE;
             }
-            Mode::Long64 => cpu.set_long64(Long64 { cr3: TABLES, gdt, code: 8, data: 0x10 }),
+            Mode::Long64 => {
+                cpu.set_long64(Long64 { cr3: TABLES, gdt, code: 8, data: 0x10 });
+                let _ = cpu.set_cr(0, 0x8001_0011);
+            }
         }
         cpu.gdtr = gdt;
         if options & 1 == 0 && mode != Mode::Real {
