@@ -3,41 +3,24 @@
 //!
 //! `FAST_PROGRAMS` sets how many programs; the seed is fixed.
 
-#[path = "int_native/encode.rs"]
-#[expect(dead_code, reason = "shared with int_native, which also draws states")]
+#[path = "fast_against_general/encode.rs"]
 mod encode;
+#[path = "native/random.rs"]
+#[expect(dead_code, reason = "the native harness draws floating point and vectors besides")]
+mod random;
 mod recorder;
-/// Where [`encode`] puts what it encodes.
-mod machine {
-    pub const DATA: u64 = 0x20_1800;
-    pub const DATA_BYTES: usize = 0x1000;
-    pub const CENTER: u64 = DATA + DATA_BYTES as u64 / 2;
-    pub const STACK: u64 = 0x28_0000;
-    pub const STACK_BYTES: usize = 0x400;
-    pub const AT: u64 = 0x30_0200;
-    pub const TARGET: u64 = AT + 0x40;
-    #[derive(Clone)]
-    pub struct State {
-        pub regs: [u64; 16],
-        pub flags: u64,
-        pub data: Vec<u8>,
-        pub stack: Vec<u8>,
-        #[expect(dead_code, reason = "shared with int_native")]
-        pub jumped: bool,
-    }
-}
 
 use cpu_x86::{Counts, Cpu, Exit, Long64, Table};
 use emu_core::{Gpa, Ram};
-use encode::Random;
 use iced_x86::{Code, Encoder, EncodingKind, FlowControl, Instruction, Mnemonic, OpCodeOperandKind, OpKind, Register};
+use random::Random;
 use recorder::{Recorder, Told, Watching};
 use std::sync::Arc;
 
 const SEED: u64 = 0x0bad_cafe;
 const CODE: u64 = 0x30_0000;
 /// Middle of the data that instructions reach, at a page's end.
-const CENTER: u64 = machine::CENTER;
+const CENTER: u64 = 0x20_2000;
 /// A stack whose pages share TLB entries with the data's: 2 MiB on, mapped to the page of memory after the data.
 const STACK: u64 = 0x40_2800;
 
@@ -125,7 +108,7 @@ fn draw(code: Code, random: &mut Random) -> Option<Instruction> {
     let o = code.op_code();
     let vector = o.op_kinds().iter().any(|k| format!("{k:?}").contains("mm"));
     if !vector {
-        return encode::encoding(code, 64, random).map(|(_, i)| i);
+        return encode::encoding(code, random);
     }
     let mut i = Instruction::default();
     i.set_code(code);
