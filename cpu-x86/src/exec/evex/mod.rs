@@ -21,7 +21,7 @@ mod run;
 mod value;
 
 #[cfg(all(test, target_arch = "x86_64"))]
-mod native_tests;
+pub(super) mod native_tests;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 

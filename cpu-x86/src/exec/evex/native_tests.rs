@@ -6,7 +6,7 @@
 
 pub(super) mod build;
 mod edge;
-pub(super) mod values;
+pub(in crate::exec) mod values;
 
 use crate::alu::flag;
 use crate::exec::lookup;
