@@ -60,6 +60,7 @@ def suite_image(packages, main: str, trees=(), modules=None, kernel: str | None 
         image.tree(tree)
     busybox = packages.tree("busybox", ["busybox-static"]) / "usr/bin/busybox"
     image.file("usr/bin/busybox", busybox.read_bytes())
+    image.link("usr/sbin/modprobe", "../bin/busybox")
     if "usr/bin/sh" not in image.entries:
         image.link("usr/bin/sh", "busybox")
     image.file("init", (here / "init").read_bytes())

@@ -67,6 +67,7 @@ class Image:
         for name in modules.closure(chosen):
             self.file(modules.inside(name), modules.content(name), 0o644)
         self.file(f"usr/lib/modules/{modules.release}/modules.dep", modules.dependencies(), 0o644)
+        self.file(f"usr/lib/modules/{modules.release}/modules.alias", modules.aliases(), 0o644)
         return chosen
 
     def bytes(self) -> bytes:
@@ -117,6 +118,12 @@ class Modules:
         short = lambda name: self.paths[name].removesuffix(".xz")
         line = lambda name: " ".join([short(name) + ":", *(short(need) for need in self._order(name))])
         return "".join(line(name) + "\n" for name in sorted(self.opened))
+
+    def aliases(self) -> str:
+        """`modules.alias` over what was opened: by these names the kernel asks for modules."""
+        found = [(alias.decode(), name) for name in sorted(self.opened)
+                 for alias in re.findall(rb"\0alias=([^\0]*)", self.opened[name][0])]
+        return "".join(f"alias {alias} {name}\n" for alias, name in found)
 
     def _order(self, name: str) -> list[str]:
         """What `name` needs, each before what it needs itself: modprobe loads from right to left."""

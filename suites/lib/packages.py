@@ -24,6 +24,10 @@ KERNELS = {
 }
 
 
+class Unavailable(Exception):
+    """Packages cannot be had: no mirror, no network."""
+
+
 class Packages:
     """The archive of one Debian release, and what of it is unpacked under `cache`."""
 
@@ -120,7 +124,7 @@ class Packages:
         done = subprocess.run(command, cwd=folder, env=self.environment, stdin=subprocess.DEVNULL, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if done.returncode != 0:
-            raise SystemExit(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+            raise Unavailable(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
         return done.stdout
 
 
