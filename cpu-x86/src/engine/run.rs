@@ -174,7 +174,8 @@ impl Cpu {
         // A counter of the other ring counts too: entering that ring must look again.
         let other = if ring == Ring::User { Ring::Kernel } else { Ring::User };
         self.engine.counting = counter != u64::MAX || self.doors_of_run().pmu_deadline(&counts, other) != u64::MAX;
-        (until - clock).min(timer.saturating_sub(clock)).min(counter).min(lane::MOST)
+        let time = (until - clock).min(timer.saturating_sub(clock));
+        counts.cycles_in(time).min(counter).min(lane::MOST)
     }
 
     /// Runs one instruction with all its debug events.
@@ -519,8 +520,7 @@ fn add(counts: &mut Counts, cpl: u8, facts: Facts) {
     of.instructions += facts.instructions;
     of.branches += facts.branches;
     of.conditional += facts.conditional;
-    counts.cycles += facts.instructions;
-    counts.clock += facts.instructions;
+    counts.pass(facts.instructions);
 }
 
 /// Copies bytes of host page `page` from `from`.

@@ -223,7 +223,7 @@ pub static EVENTS: &[Event] = &[
     model("BR_MISP_RETIRED.INDIRECT_CALL",    0x02c5, seen(MispredictedIndirectCall), "mispredicted near indirect calls").p(),
     model("BR_MISP_RETIRED.RET",              0x08c5, seen(MispredictedReturn), "mispredicted near returns").p(),
     model("BR_MISP_RETIRED.NEAR_TAKEN",       0x20c5, one_of(&[MispredictedTaken, MispredictedIndirect, MispredictedReturn]), "mispredicted near branches that were taken").p(),
-    none ("MISC_RETIRED.LBR_INSERTS",         0x20cc,                           "records written to the LBR").p(),
+    model("MISC_RETIRED.LBR_INSERTS",         0x20cc, seen(LbrInserts),         "records written to the LBR").p(),
 
     // Speculation, front end.
     model("INT_MISC.RECOVERY_CYCLES",         0x01ad, RECOVERY_CYCLES,          "cycles of recovery from clears and mispredicted branches"),
