@@ -30,6 +30,8 @@ pub struct Told {
 struct Described {
     /// Offset of each instruction from the first, and of the end.
     starts: Vec<u64>,
+    /// Of its first byte in the page.
+    offset: u64,
     branch: bool,
 }
 
@@ -72,7 +74,7 @@ fn described(code: &[Instruction]) -> Described {
     let first = code[0].ip();
     let mut starts: Vec<u64> = code.iter().map(|i| i.ip() - first).collect();
     starts.push(code[code.len() - 1].next_ip() - first);
-    Described { starts, branch: code[code.len() - 1].flow_control() != FlowControl::Next }
+    Described { starts, offset: first & 0xfff, branch: code[code.len() - 1].flow_control() != FlowControl::Next }
 }
 
 impl Monitor for Recorder {
@@ -87,6 +89,16 @@ impl Monitor for Recorder {
         self.book(Some(at));
         let d = &self.blocks[block as usize];
         self.pending = Some((at, d.starts.clone(), d.branch));
+    }
+    fn pass(&mut self, blocks: &[u32]) {
+        for block in blocks {
+            let d = &self.blocks[*block as usize];
+            let (before, ..) = self.pending.as_ref().expect("a block was entered");
+            let at = before & !0xfff | d.offset;
+            self.book(Some(at));
+            let d = &self.blocks[*block as usize];
+            self.pending = Some((at, d.starts.clone(), d.branch));
+        }
     }
     fn single(&mut self, code: &Code, at: u64, _ring: Ring, _translate: &mut dyn Translate) {
         self.book(Some(at));
