@@ -200,7 +200,9 @@ mod tests {
                 match (r.below(9), place) {
                     (8, _) => {
                         cache.put(line, flags);
-                        place.into_iter().for_each(|n| drop(set.remove(n)));
+                        if let Some(n) = place {
+                            set.remove(n);
+                        }
                         set.insert(0, (line, flags));
                         set.truncate(ways as usize);
                     }
