@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "threaded dispatch of the interpreter")]
 
 mod body;
+mod branch;
 mod general;
 mod hot;
 mod op;
