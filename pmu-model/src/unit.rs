@@ -219,7 +219,7 @@ impl Unit {
         self.catch_up(now);
         self.look(now);
         let mut then = *now.counts;
-        then.kernel.instructions += 1;
+        then.kernel.instructions = then.kernel.instructions.wrapping_add(1);
         then.pass(1);
         self.written = Some(Written { register, value, then });
     }
