@@ -165,3 +165,28 @@ fn find_note<'a>(mut b: &'a [u8], owner: &[u8], kind: u32) -> Option<&'a [u8]> {
         b = b.get(desc_at + desc_bytes.checked_next_multiple_of(4)?..)?;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A function that is sought below.
+    #[inline(never)]
+    fn sought_by_its_name() -> usize {
+        std::hint::black_box(7)
+    }
+
+    #[test]
+    fn functions_of_this_very_program_are_found_by_their_place_in_its_file() {
+        assert_eq!(sought_by_its_name(), 7);
+        let image = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let functions = Functions::of(&image);
+        let (address, bytes, name) =
+            functions.all.iter().find(|(.., name)| name.contains("sought_by_its_name")).cloned().unwrap();
+        let [begin, _, offset] = *functions.code.iter().find(|c| address.wrapping_sub(c[0]) < c[1]).unwrap();
+        let at = address - begin + offset;
+        assert_eq!((functions.at(at), functions.at(at + bytes - 1)), (Some(name.as_str()), Some(name.as_str())));
+        assert_eq!(functions.at(u64::MAX), None);
+        assert!(Functions::of(&image[..100]).all.is_empty() && build_id(b"nothing").is_none());
+    }
+}

@@ -167,6 +167,12 @@ impl Records {
         self.map(who, record::KERNEL, [begin, bytes, text], "[kernel.kallsyms]_text", (0, 0));
     }
 
+    /// A module of the kernel: its first address and bytes.
+    pub fn module(&mut self, name: &str, [begin, bytes]: [u64; 2], when: (u64, u32)) {
+        let who = Who { pid: KERNEL_PID, tid: 0 };
+        self.map(who, record::KERNEL, [begin, bytes, 0], &format!("[{name}]"), when);
+    }
+
     /// `who` has `bytes` of code from `begin`, out of the file at `path` from byte `offset` on.
     pub fn user(&mut self, who: Who, place: [u64; 3], path: &str, when: (u64, u32)) {
         self.map(who, record::USER, place, path, when);

@@ -116,6 +116,11 @@ impl Sampler {
         let who = Who { pid: task.pid, tid: task.tid };
         self.tell(&task, (time_ns, processor));
         let callers = self.chains.then(|| self.callers(cpu, &registers, &space));
+        if !user {
+            for module in self.kernel.learn_modules(registers.ip, &space) {
+                self.records.module(&module.name, [module.begin, module.bytes], (time_ns, processor));
+            }
+        }
         // Where the kernel was entered from is of interest too.
         let entered = callers.iter().flatten().skip_while(|a| **a != CONTEXT_USER).nth(1);
         if let Some(ip) = entered.copied().or(user.then_some(registers.ip)) {
@@ -209,7 +214,8 @@ impl Sampler {
     /// A frame's name: the kernel's symbol, or a place in a file, or the address.
     fn frame(&self, stack: &Stack, user: bool, ip: u64) -> String {
         if !user {
-            return symbol(&self.kernel.symbols, ip).map_or(format!("{ip:#x}"), |s| format!("{}_[k]", s.name));
+            return symbol(&self.kernel.symbols, ip)
+                .map_or(format!("{ip:#x}"), |s| format!("{}_[k]", s.name.split('\t').next().unwrap_or("")));
         }
         let mut maps = self.maps.iter().filter(|((pid, _), _)| *pid == stack.pid).flat_map(|(_, maps)| maps);
         let place = maps.rfind(|m| ip.wrapping_sub(m.begin) < m.bytes);

@@ -2,6 +2,7 @@
 
 use super::kallsyms::{self, Symbol};
 use super::linux::Linux;
+use super::modules::Module;
 use super::orc::Orc;
 use super::space::Space;
 use crate::load::elf;
@@ -28,6 +29,10 @@ pub struct Kernel {
     pub release: Option<String>,
     /// The GNU build id.
     pub build_id: Option<Vec<u8>>,
+    /// [`Kernel::place`], which takes a search.
+    image: Option<[u64; 3]>,
+    /// Modules that code was seen in, and those that were loaded with them.
+    modules: Vec<Module>,
 }
 
 impl Kernel {
@@ -56,7 +61,28 @@ impl Kernel {
             self.orc = Orc::find(&self.symbols, space);
             self.release = release(&self.symbols, space);
             self.build_id = build_id(&self.symbols, space);
+            self.image = self.place();
         }
+    }
+
+    /// The modules that were not known before, if `ip` is in none that is: their symbols are added.
+    pub fn learn_modules(&mut self, ip: u64, space: &Space<'_>) -> Vec<Module> {
+        let within = |m: &Module| ip.wrapping_sub(m.begin) < m.bytes;
+        let image = self.image.is_some_and(|[begin, bytes, _]| ip.wrapping_sub(begin) < bytes);
+        let Some(table) = self.linux.as_ref().and_then(|l| l.modules.as_ref()) else { return Vec::new() };
+        if image || self.modules.iter().any(within) {
+            return Vec::new();
+        }
+        let mut new = table.all(space);
+        new.retain(|m| !self.modules.contains(m));
+        for module in &new {
+            self.symbols.extend(table.symbols(module, space));
+        }
+        if !new.is_empty() {
+            self.symbols.sort_by_key(|s| s.address);
+        }
+        self.modules.extend(new.iter().cloned());
+        new
     }
 
     /// First address, bytes and `_text` of the kernel's image.

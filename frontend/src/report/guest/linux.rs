@@ -7,6 +7,7 @@
 
 use super::btf::Btf;
 use super::kallsyms::Symbol;
+use super::modules::Modules;
 use super::space::Space;
 use cpu_x86::{Cpu, Seg};
 
@@ -78,6 +79,8 @@ pub struct Linux {
     /// `init_mm`, the address space of nobody, and the pointer to the one through which the kernel patches its text.
     init_mm: Option<u64>,
     poking_mm: Option<u64>,
+    /// The kernel's modules, where it has any.
+    pub modules: Option<Modules>,
     at: Offsets,
 }
 
@@ -94,7 +97,9 @@ impl Linux {
         let btf = Btf::parse(blob)?;
         let hot = || Some(address("pcpu_hot")? + btf.member("pcpu_hot", "current_task")?);
         let current = address("current_task").or_else(hot)?;
-        Some(Linux { current, init_mm: address("init_mm"), poking_mm: address("poking_mm"), at: Offsets::of(&btf)? })
+        let modules = address("modules").and_then(|head| Modules::find(head, &btf));
+        let (init_mm, poking_mm) = (address("init_mm"), address("poking_mm"));
+        Some(Linux { current, init_mm, poking_mm, modules, at: Offsets::of(&btf)? })
     }
 
     /// The address of the `task_struct` that runs on `cpu`.
