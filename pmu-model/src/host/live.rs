@@ -139,6 +139,8 @@ pub struct Live {
     pub by_reason: [u64; 10],
     /// Instructions that the hypervisor completed.
     pub completed_so_far: u64,
+    /// Counters that the guest ever programmed.
+    pub programmed: Counters,
     /// Counters that stood still for want of hardware at some time, and the cycles for which one did.
     pub starved: Counters,
     /// See `starved`.
@@ -180,6 +182,7 @@ impl Live {
             tick,
             by_reason: [0; 10],
             completed_so_far: 0,
+            programmed: Counters::NONE,
             starved: Counters::NONE,
             starved_cycles: 0,
             passed: Passed::default(),

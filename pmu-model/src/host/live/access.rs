@@ -12,7 +12,7 @@
 use super::Inside;
 use crate::Now;
 use crate::host::cell::Happening;
-use crate::host::constraint::Counter;
+use crate::host::constraint::{Counter, Counters};
 use crate::host::exits::ExitReason;
 use crate::host::registers::{Register, Shape};
 use crate::host::vpmu::Vpmu;
@@ -134,6 +134,10 @@ impl Inside<'_> {
         let exits = self.vcpu.pmu_exits;
         let done = self.vcpu.write(self.cpu, register, value).map_err(|_| Refused);
         self.accessed(exits, false);
+        if let Some(registers) = self.vcpu.registers() {
+            let enabled = registers.shape.counters().iter().filter(|counter| registers.locally_enabled(*counter));
+            self.live.programmed = enabled.fold(self.live.programmed, |set, counter| set.or(Counters::only(counter)));
+        }
         done
     }
 

@@ -209,11 +209,9 @@ impl Hosted {
     /// The account up to `now`.
     pub fn outcome(&mut self, now: Now<'_>) -> Outcome {
         self.inside().come(now);
-        let counters = self.vcpu.registers().map_or(Counters::NONE, |registers| registers.shape.counters());
-        let used = counters.iter().filter(|counter| self.vcpu.registers().is_some_and(|r| r.locally_enabled(*counter)));
         // The events behind a perf-based guest's counters leave with its task.
         let cpu = (self.live.loaded || !matches!(self.vcpu.vpmu, Vpmu::PerfBased(_))).then_some(&self.cpu);
-        let counters = used.map(|counter| CounterOutcome {
+        let counters = self.live.programmed.iter().map(|counter| CounterOutcome {
             counter,
             encoding: self.vcpu.registers().map_or(0, |registers| registers.config(counter)),
             seen: self.vcpu.peek(cpu, counter),

@@ -80,9 +80,7 @@ impl Guest {
     /// A stretch of an executed guest is over: what it did there, and what it has programmed.
     pub fn executed(&mut self, did: &Ledger) {
         self.did.add(&did.only(World::Guest));
-        let Some(registers) = self.vcpu.registers() else { return };
-        let enabled = registers.shape.counters().iter().filter(|counter| registers.locally_enabled(*counter));
-        self.programmed = enabled.fold(self.programmed, |set, counter| set.or(Counters::only(counter)));
+        self.programmed = self.programmed.or(self.live.programmed);
     }
 
     /// The segment that it is in.
