@@ -27,6 +27,8 @@ pub struct Pmu {
     always: bool,
     /// The core observes.
     observing: bool,
+    /// Something was programmed or frozen since it was asked whether it must.
+    changed: bool,
     /// Cycles at the branch taken last, for LBRs.
     branch_cycle: u64,
 }
@@ -82,19 +84,20 @@ impl Pmu {
             signals: Signals::default(),
             always: false,
             observing: false,
+            changed: true,
             branch_cycle: 0,
         }
     }
 
     /// Lets the core observe all that runs, or only while something that is programmed takes it.
     pub fn observe_always(&mut self, on: bool) {
-        self.always = on;
+        (self.always, self.changed) = (on, true);
     }
 
     /// The registers go back to power-on; the core keeps what it has learned and counted, as a processor's caches do.
     pub fn reset(&mut self) {
         self.unit = Unit::new(*self.unit.profile());
-        (self.lbr, self.pebs) = (Lbr::default(), Pebs::default());
+        (self.lbr, self.pebs, self.changed) = (Lbr::default(), Pebs::default(), true);
     }
 
     /// The unit's registers, for listings.
@@ -152,6 +155,7 @@ impl Pmu {
 
     /// WRMSR, by an instruction in ring 0 that retires unless this refuses; `None`: not a register of the PMU.
     pub fn msr_write(&mut self, number: u32, v: u64, counts: &Counts) -> Option<Result<(), Refused>> {
+        self.changed = true;
         if has(&self.unit, lbr::CAPABILITIES)
             && let Some(done) = self.lbr.msr_write(number, v)
         {
@@ -203,6 +207,7 @@ impl Pmu {
     /// The processor stands between two instructions with `counts` retired: is a PMI requested? Records of PEBS that are
     /// due are written.
     pub fn settle(&mut self, counts: &Counts, processor: &mut dyn Sampled) -> bool {
+        self.changed = true;
         self.look(false);
         let mut requests = self.unit.settle(Now { counts, signals: Some(&self.signals) });
         if self.pebs.enabled_counters() != 0 {
@@ -263,6 +268,7 @@ impl Pmu {
         if n != LBR_COMPONENT {
             return Err(Refused);
         }
+        self.changed = true;
         self.lbr.restore(image)?;
         self.branches_from_now_on();
         Ok(())
@@ -270,6 +276,10 @@ impl Pmu {
 
     /// Who is to be told what runs; `None` while nothing takes it.
     pub fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        if !self.changed {
+            return self.observing.then_some(self as &mut dyn Monitor);
+        }
+        self.changed = false;
         let takes = self.takes_core();
         if self.observing && !takes {
             self.core.stop();
@@ -300,6 +310,7 @@ impl Pmu {
                 branch.kind = lbr::BranchKind::Event;
                 if vector == DEBUG_EXCEPTION {
                     self.lbr.disable();
+                    self.changed = true;
                 }
             }
             self.lbr.record(&branch);
@@ -342,6 +353,15 @@ impl Monitor for Pmu {
     fn enter(&mut self, block: u32, at: u64, ring: Ring, translate: &mut dyn Translate) {
         self.core.enter(block, at, ring, translate);
         self.record_branches();
+    }
+    fn pass(&mut self, blocks: &[u32]) {
+        if !self.core.records_branches() {
+            return self.core.pass(blocks);
+        }
+        for block in blocks {
+            self.core.pass(std::slice::from_ref(block));
+            self.record_branches();
+        }
     }
     fn single(&mut self, code: &Code, at: u64, ring: Ring, translate: &mut dyn Translate) {
         self.core.single(code, at, ring, translate);

@@ -231,8 +231,8 @@ impl Unit {
         self.catch_up(now);
         self.look(now);
         let mut then = *now.counts;
-        then.kernel.instructions += 1;
-        then.cycles += 1;
+        then.kernel.instructions = then.kernel.instructions.wrapping_add(1);
+        then.cycles = then.cycles.wrapping_add(1);
         self.written = Some(Written { register, value, then });
     }
 

@@ -1,6 +1,6 @@
 //! Samples and last branches of real programs on a processor with its whole PMU: where they are, and what they hold.
 
-use cpu_x86::{Counts, Cpu, Doors, Exit, Features, Monitor, NoDoors, Refused, Ring, Sampled, Table};
+use cpu_x86::{Counts, Cpu, Doors, Exit, Features, Monitor, Refused, Ring, Sampled, Table};
 use emu_core::{Gpa, Ram};
 use pmu_model::uarch::Parameters;
 use pmu_model::{Pmu, Profile};
@@ -21,14 +21,6 @@ struct Board {
 }
 
 impl Doors for Board {
-    fn memory_read(&mut self, at: Gpa, bytes: u32, now: &Counts) -> u64 {
-        NoDoors.memory_read(at, bytes, now)
-    }
-    fn memory_write(&mut self, _at: Gpa, _bytes: u32, _value: u64, _now: &Counts) {}
-    fn port_read(&mut self, _port: u16, _bytes: u32, _now: &Counts) -> u32 {
-        0
-    }
-    fn port_write(&mut self, _port: u16, _bytes: u32, _value: u32, _now: &Counts) {}
     fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
         self.pmu.msr_read(msr, now)
     }
@@ -41,11 +33,6 @@ impl Doors for Board {
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
         self.pmu.cpuid(leaf, subleaf)
     }
-    fn send_ipi(&mut self, _icr: u64) {}
-    fn end_of_interrupt(&mut self, _vector: u8) {}
-    fn acknowledge_pic(&mut self) -> u8 {
-        0xff
-    }
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
         self.pmu.deadline(now, ring)
     }
@@ -56,9 +43,6 @@ impl Doors for Board {
     }
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         self.pmu.monitor()
-    }
-    fn wants_attention(&self) -> bool {
-        false
     }
 }
 

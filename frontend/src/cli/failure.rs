@@ -108,6 +108,12 @@ pub enum Failure {
         /// What the host said.
         source: std::io::Error,
     },
+    /// `--wrmsr` of what the PMU does not take.
+    #[error("the PMU does not take this value of register {number:#x}, or has no such register")]
+    Register {
+        /// Its number.
+        number: u32,
+    },
     /// No such lesson.
     #[error("there is no lesson \"{name}\"")]
     NoLesson {
@@ -130,6 +136,7 @@ impl Failure {
             | Failure::TwoImages { .. }
             | Failure::LogFilter { .. }
             | Failure::NoLesson { .. }
+            | Failure::Register { .. }
             | Failure::Lab(_)
             | Failure::Event(_)
             | Failure::Host(_)
@@ -161,6 +168,7 @@ impl Failure {
             Failure::TwoImages { .. } => Some("give one of IMAGE, --kernel and --rom".to_owned()),
             Failure::Build { source, .. } => build_remedy(source),
             Failure::LogFilter { .. } => Some("examples: --log debug, --log frontend=trace,warn".to_owned()),
+            Failure::Register { number } => Some(format!("unhalted explain {number:x} shows its bits")),
             Failure::NoLesson { names, .. } => Some(format!("there are: {}", names.join(", "))),
             Failure::NoDebian { kernel } => {
                 Some(format!("make it with: unhalted image debian {kernel} (fetches packages by name, once)"))

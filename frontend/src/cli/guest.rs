@@ -49,6 +49,10 @@ pub struct Options {
     /// Let the model of the core (predictor, caches, TLBs, slots) observe from the start, not only while a counter takes it
     #[arg(long)]
     pub observe: bool,
+    /// Write a register of the PMU on each processor before the guest starts, as firmware could: NUMBER=VALUE, both
+    /// hexadecimal (186=4300c0 lets counter 0 count instructions once 38f enables it); repeatable, in order
+    #[arg(long, value_name = "MSR", value_parser = number::register)]
+    pub wrmsr: Vec<(u32, u64)>,
     /// Pace idle guest time to real time
     #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "on", num_args = 0..=1, require_equals = true)]
     pub realtime: Pace,
@@ -157,6 +161,7 @@ impl Guest {
         if options.observe {
             machine.observe_always();
         }
+        machine.write_registers(&options.wrmsr).map_err(|number| Failure::Register { number })?;
         let (guest, options) = (self.clone(), options.clone());
         machine.reload_with(Box::new(move || guest.with_setup(&options, Machine::pieces).ok()));
         Ok(machine)

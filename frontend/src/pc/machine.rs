@@ -72,6 +72,8 @@ pub struct Machine {
     pub(super) reboot: bool,
     pub(super) triple_fault_resets: bool,
     plan: Plan,
+    /// Registers of the PMU that are written at each start.
+    registers: Vec<(u32, u64)>,
     reload: Option<Reload>,
 }
 
@@ -110,6 +112,7 @@ impl Machine {
             reboot: setup.reboot,
             triple_fault_resets: setup.triple_fault_resets,
             plan,
+            registers: Vec::new(),
             reload: None,
         };
         machine.enter();
@@ -184,6 +187,28 @@ impl Machine {
         self.hosts.iter_mut().for_each(Hosted::observe_always);
     }
 
+    /// Writes registers of each processor's PMU before the guest starts, and after each reset.
+    ///
+    /// # Errors
+    /// The number of the first one that is no register of the PMU, or refuses its value.
+    pub fn write_registers(&mut self, registers: &[(u32, u64)]) -> Result<(), u32> {
+        self.registers = registers.to_vec();
+        self.set_registers()
+    }
+
+    fn set_registers(&mut self) -> Result<(), u32> {
+        for (pmu, cpu) in self.pmus.iter_mut().zip(&self.cpus) {
+            // A WRMSR retires after its effect and is not counted by it: as if one had just done so.
+            let mut now = cpu.counts();
+            now.kernel.instructions = now.kernel.instructions.wrapping_sub(1);
+            now.cycles = now.cycles.wrapping_sub(1);
+            for (number, value) in &self.registers {
+                let Some(Ok(())) = pmu.msr_write(*number, *value, &now) else { return Err(*number) };
+            }
+        }
+        Ok(())
+    }
+
     /// All of it as it stands between two runs.
     pub fn glance(&self) -> Glance<'_> {
         Glance { processor: 0, cpus: &self.cpus, pmus: &self.pmus, ram: &self.ram }
@@ -215,6 +240,7 @@ impl Machine {
             host.reset(Now { counts: &counts, signals: Some(&signals) });
         }
         self.pmus.iter_mut().for_each(Pmu::reset);
+        self.set_registers().expect("they were taken before");
         self.idle.fill(false);
         self.enter();
         if self.reload.is_some() {

@@ -85,15 +85,14 @@ impl Core {
     fn reach(&mut self, n: u32) -> Option<Memory> {
         let p = self.pending.as_ref()?;
         let block = self.blocks.peek(p.number)?;
+        let facts = self.blocks.facts(block);
         if p.ran.is_some() || n >= block.n {
             return self.reach_in_full(n);
         }
-        let facts = self.blocks.facts(block);
         let memory = facts[n as usize].memory;
         if n > p.entered {
             let (first, line) = (block.line, facts[n as usize - 1].line);
-            let known = block.plain && p.started && !self.front.decodes();
-            if !known || (p.line < line && !self.hold_lines(first, line)) {
+            if !block.plain || !self.supplied(first, line) {
                 return self.reach_in_full(n);
             }
             self.enter_instruction(n);
