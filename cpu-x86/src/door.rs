@@ -182,6 +182,9 @@ pub trait Doors {
     }
     /// CPUID leaf [`MARK_LEAF`] is asked for with `value` in ECX: the guest marks a point for who looks on from outside.
     fn marked(&mut self, _value: u32) {}
+    /// CR3 was loaded, by MOV or by a task switch: another address space is in force, or the same one anew. Behind the
+    /// instruction the run loop looks around.
+    fn space_loaded(&mut self) {}
     /// Does the board want the processor to leave its run at the next instruction boundary (a line changed, a
     /// message is waiting, the machine is to stop)? Asked after every access to a device or the PMU.
     fn wants_attention(&self) -> bool {

@@ -134,6 +134,12 @@ impl Pmu {
         &self.signals
     }
 
+    /// The signals at the boundary before the instruction that asks something outside.
+    pub fn told_before(&mut self) -> &Signals {
+        self.look(true);
+        &self.signals
+    }
+
     /// The counters, general ones first. Of what is observed, as the unit was told last.
     pub fn views(&self, counts: &Counts) -> Vec<View> {
         self.unit.views(Now { counts, signals: Some(&self.signals) })

@@ -172,6 +172,26 @@ impl Guest {
         Ok(machine)
     }
 
+    /// The initrd's contents.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn initrd(&self) -> Result<Option<Vec<u8>>, Failure> {
+        self.initrd.as_deref().map(|p| read("the initrd", p)).transpose()
+    }
+
+    /// Absolute path and contents of the image, where it is a file.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn program(&self) -> Result<Option<(String, Vec<u8>)>, Failure> {
+        if self.embedded.is_some() {
+            return Ok(None);
+        }
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        Ok(Some((path.display().to_string(), read("the image", &self.path)?)))
+    }
+
     /// The machine's configuration in full, with hashes of what it was started from.
     ///
     /// # Errors

@@ -89,6 +89,9 @@ impl Doors for Seat<'_> {
     fn marked(&mut self, value: u32) {
         self.watch.mark(self.apic_id as usize, value);
     }
+    fn space_loaded(&mut self) {
+        self.watch.space_loaded(self.apic_id as usize);
+    }
     fn wants_attention(&self) -> bool {
         self.due || self.board.wants_attention()
     }

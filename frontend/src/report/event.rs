@@ -208,13 +208,13 @@ pub enum EventError {
 /// # Errors
 /// The first that is wrong.
 pub fn parse(list: &str) -> Result<Vec<Event>, EventError> {
-    let words = split(list);
+    let words = words(list);
     let events = words.iter().map(|w| parse_one(w)).collect::<Result<Vec<_>, _>>()?;
     if events.is_empty() { Err(EventError::Empty) } else { Ok(events) }
 }
 
 /// Words between commas; those between slashes separate terms. Braces group for scheduling, which is not needed here.
-fn split(list: &str) -> Vec<String> {
+pub fn words(list: &str) -> Vec<String> {
     let (mut words, mut word, mut within) = (Vec::new(), String::new(), false);
     for c in list.chars().filter(|c| !matches!(c, '{' | '}')).chain([',']) {
         within ^= c == '/';
