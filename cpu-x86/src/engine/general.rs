@@ -133,6 +133,7 @@ impl Cpu {
         if self.system_flags & flag::TF == 0 && self.pending_debug == 0 {
             self.settle();
             self.settled.cycles += REPETITION_CYCLES;
+            self.settled.user_waits += if self.cpl == 3 { REPETITION_CYCLES } else { 0 };
             self.settled.clock += REPETITION_CYCLES;
             self.engine.look = true;
         }
