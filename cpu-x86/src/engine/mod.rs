@@ -7,6 +7,7 @@
 mod body;
 mod general;
 mod hot;
+mod lanes;
 mod op;
 mod pairs;
 mod run;
@@ -16,6 +17,7 @@ pub(crate) mod tlb;
 mod translate;
 mod vector;
 mod watch;
+mod wide;
 
 pub use run::{Exit, Missing};
 pub(crate) use space::{Paging, Spaces};
