@@ -121,10 +121,13 @@ impl Evex {
 
     /// MXCSR's environment, or that of the instruction's own rounding: then nothing is raised.
     fn environment(&self, cpu: &Cpu) -> Env {
+        let own = Env::from_mxcsr(cpu.mxcsr);
+        if self.masked && !self.silent {
+            return Env { masks: flag::ALL, ..own };
+        }
         if !self.silent {
             return env_of(cpu.mxcsr);
         }
-        let own = Env::from_mxcsr(cpu.mxcsr);
         Env { masks: flag::ALL, flags: flag::PE, rounding: self.rounding.unwrap_or(own.rounding), ..own }
     }
 
