@@ -208,6 +208,7 @@ impl Guest {
                 command_line: command_line.clone(),
                 memory_bytes: setup.ram_bytes,
                 processors: setup.processors,
+                core_mhz: setup.core_mhz,
                 quantum_ticks: setup.quantum,
                 unpack: setup.unpack,
                 reboot: setup.reboot,
