@@ -65,7 +65,8 @@ do_topdown() {
 	sum=$(awk '{ n = s = 0; for (i = 1; i <= NF && n < 4; i++) { v = $i; sub("%", "", v); if (v ~ /^[0-9]+\.[0-9]+$/) { s += v; n++ } } if (n == 4) { printf "%.1f", s; exit } }' out)
 	if real "${sum:-0}" '>' 99 && real "$sum" '<' 101; then ok "--topdown: the four sum to $sum %"; else bad "--topdown" "the four sum to $sum %"; fi
 	for level in TopdownL1 TopdownL2; do
-		perf stat -M $level -- sh -c "$spin" 2> out > /dev/null
+		# Level 2 is several groups, which take turns of 4 ms: the program must outlast them all.
+		perf stat -M $level -- sh -c "$spin; $spin; $spin; $spin" 2> out > /dev/null
 		# the four fractions of level 1, and each pair of level 2 beneath its parent
 		sum=$(awk '/tma_/ { for (i = 2; i <= NF; i++) if ($i ~ /^tma_/) { v = $(i - 1) == "%" ? $(i - 2) : $(i - 1); sub("%", "", v); f[$i] = v } }
 			END { printf "%.1f", '"$(case $level in
@@ -166,7 +167,9 @@ do_freq() {
 		turbostat --quiet --show Core,CPU,Avg_MHz,Busy%,Bzy_MHz,TSC_MHz --interval 1 --num_iterations 1 > out 2>&1; sed 's/^/# /' out
 		check "turbostat: Bzy_MHz $mhz, TSC_MHz 2200" awk -v m="$mhz" '/Bzy_MHz/ { for (i = 1; i <= NF; i++) c[$i] = i; next }
 			c["Bzy_MHz"] && NF >= 4 { n++; b = $c["Bzy_MHz"] - m; t = $c["TSC_MHz"] - 2200; if (b * b > m * m / 1e4 || t * t > 500) bad = 1 } END { exit bad || !n }' out
-		turbostat --Summary sleep 1 > out 2>&1; check "turbostat --Summary sleep 1" sh -c '[ $? = 0 ] && grep -q Bzy_MHz out && ! grep -qiE "failed|cannot|error" out'
+		turbostat --Summary sleep 1 > out 2>&1; s=$?
+		check "turbostat --Summary sleep 1: status $s" sh -c "[ $s = 0 ] && grep -q Bzy_MHz out && ! grep -qiE 'msr.*(failed|error)|cannot|not permitted' out"
+		sed 's/^/# /' out
 		timeout 1 sh -c 'while :; do :; done' & turbostat --quiet --show Busy%,Bzy_MHz --interval 1 --num_iterations 1 > busy 2>&1
 		sed 's/^/# busy /' busy
 	else left turbostat "not in this image"; fi
@@ -177,6 +180,8 @@ do_freq() {
 do_rr() {
 	has rr || { left rr "not in this image"; return; }
 	export _RR_TRACE_DIR=/tmp/rr; export HOME=/root; ulimit -c 0
+	# Debian 12's rr is older than this processor; the core before it has the same event for conditional branches.
+	rr record -n true > said 2> out || { grep -q 'CPU type 0x806f0 unknown' out && rr() { command rr --microarch 'Intel Icelake' "$@"; }; }
 	rr record -n sh -c 'i=0; while [ $i -lt 300 ]; do i=$((i + 1)); done; echo recorded $i; date +%N' > said 2> out || { bad "rr record" "status $?"; return; }
 	ok "rr record"
 	rr replay -a > again 2> out; check "rr replay" cmp -s said again
