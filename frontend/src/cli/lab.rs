@@ -83,9 +83,11 @@ fn shown(args: &Args, path: &Path) -> Result<String, Failure> {
     let file = File::read(&name, &text)?;
     let built = lab::build(&file, &name, &text)?;
     if let Some(along) = args.compare {
-        return Ok(format!("{}\n\n{}\n", file.title, lab::compare(&built, along)));
+        let machines = || lab::machines(&file, &name, &text, path.parent().unwrap_or(Path::new("")));
+        return Ok(format!("{}\n\n{}\n", file.title, lab::compare(&built, along, &machines)?));
     }
-    let report = scenario::run(&built);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let report = scenario::run_with(&built, lab::machines(&file, &name, &text, folder)?);
     Ok(match args.format {
         Format::Text => lab::table(&file, &built, &report),
         Format::Json => lab::json(&file, &built, &report),

@@ -60,6 +60,9 @@ impl Doors for Seat<'_> {
     fn component_restore(&mut self, n: u32, from: Option<&[u8]>, _now: &Counts) -> Result<(), Refused> {
         self.pmu.component_restore(n, from)
     }
+    fn init(&mut self, now: &Counts) {
+        self.pmu.init(now);
+    }
     fn send_ipi(&mut self, icr: u64) {
         self.board.mail.messages.extend(Message::from_icr(icr).map(|m| (self.apic_id, m)));
     }

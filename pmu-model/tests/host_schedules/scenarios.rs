@@ -63,6 +63,7 @@ fn guest(mode: Mode, place: usize, pieces: &[Piece]) -> GuestSpec {
         permission: Permission::EVERYTHING,
         cpu: place as u32,
         apic_in_kernel: true,
+        executed: false,
         setup: vec![
             Segment::Write(Register::Selector(0), 0xc4 | USR | EN | INT),
             Segment::Write(Register::Selector(1), 0xc0 | OS | EN),

@@ -9,7 +9,7 @@
 
 use super::super::cell::World;
 use super::super::event::VMETRICS;
-use super::super::registers::{EN, INT, MASK, METRICS_BIT, OS, Register, USR};
+use super::super::registers::{EN, ENCODING, INT, MASK, METRICS_BIT, OS, Register, USR};
 use super::*;
 
 impl Perf {
@@ -300,7 +300,7 @@ fn rings(event: &Event) -> (bool, bool) {
 fn selector(event: &Event) -> u64 {
     let (user, kernel) = rings(event);
     let rings = if user { USR } else { 0 } | if kernel { OS } else { 0 };
-    event.config.unwrap_or(0) & 0xffff | rings | EN | if event.period != 0 { INT } else { 0 }
+    event.config.unwrap_or(0) & ENCODING | rings | EN | if event.period != 0 { INT } else { 0 }
 }
 
 fn fixed_field(event: &Event) -> u64 {

@@ -85,6 +85,8 @@ pub struct GuestReport {
     pub metrics: Option<(u64, u64)>,
     /// Exits by reason; the PMU's accesses are among them.
     pub exits: Vec<(ExitReason, u64)>,
+    /// Instructions that the hypervisor completed for it, of a guest that is executed.
+    pub completed: u64,
     /// Exits that the PMU caused.
     pub pmu_exits: u64,
     /// Interrupts of its counters.

@@ -12,6 +12,7 @@ use crate::host::cell::{Cell, Happening, Ledger, Privilege, World};
 use crate::host::constraint::Counter;
 use crate::host::event::{Event, Reading};
 use crate::host::exits::ExitReason;
+use crate::host::live::{Execution, Inside, Ran};
 use crate::host::owners::{Owner, Owners};
 use crate::host::physical::PhysicalCpu;
 use crate::host::registers::Register;
@@ -49,11 +50,22 @@ struct Run<'a> {
     admission: Admission,
     owners: Owners,
     notes: Vec<Note>,
+    /// The machines of guests that are executed, by place.
+    machines: Vec<Option<Box<dyn Execution>>>,
 }
 
-/// Runs a scenario to its end. Places (of guests, events, CPUs) that do not exist are passed over.
+/// Cycles that an executed guest runs before the scenario looks around again.
+const STRETCH: u64 = 50_000;
+
+/// Runs a scenario of streams to its end. Places (of guests, events, CPUs) that do not exist are passed over.
 pub fn run(scenario: &Scenario) -> Report {
+    run_with(scenario, Vec::new())
+}
+
+/// The same with the machines of its executed guests, by place. An executed guest without one does nothing.
+pub fn run_with(scenario: &Scenario, machines: Vec<Option<Box<dyn Execution>>>) -> Report {
     let mut run = Run::new(scenario);
+    run.machines = machines;
     let mut next_action = 0;
     while run.now < scenario.end {
         while let Some((_, action)) = scenario.timeline.get(next_action).filter(|(at, _)| *at <= run.now) {
@@ -71,8 +83,10 @@ pub fn run(scenario: &Scenario) -> Report {
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario) -> Run<'a> {
+        let executed = scenario.guests.iter().any(|guest| guest.executed);
         let core = |(id, spec): (u32, &super::CpuSpec)| {
-            let mut cpu = PhysicalCpu::new(id, spec.shape, scenario.policy);
+            let kind = if executed { PhysicalCpu::executed } else { PhysicalCpu::new };
+            let mut cpu = kind(id, spec.shape, scenario.policy);
             cpu.perf.cycles_per_second = scenario.cycles_per_second;
             cpu.exit_work = scenario.exits.of(ExitReason::Msr).kernel.burst();
             let streams = scenario.host_rates.map(Stream::new);
@@ -90,6 +104,7 @@ impl<'a> Run<'a> {
             admission: Admission::default(),
             owners: Owners::default(),
             notes: Vec::new(),
+            machines: Vec::new(),
         }
     }
 
@@ -155,6 +170,7 @@ impl<'a> Run<'a> {
         }
         guest.vcpu.load(&mut core.cpu);
         guest.vcpu.enter(&mut core.cpu);
+        guest.live.set_loaded(true);
         let slice = self.scenario.cpus[c].slice;
         core.slice_end = if slice == 0 { u64::MAX } else { core.now.saturating_add(slice) };
         (core.running, core.last) = (Some(g), g);
@@ -168,7 +184,11 @@ impl<'a> Run<'a> {
         if core.cpu.world == World::Guest {
             guest.vcpu.exit(&mut core.cpu);
         }
-        guest.vcpu.leave(&mut core.cpu);
+        // An executed guest that halted has left by itself.
+        if guest.live.is_loaded() {
+            guest.vcpu.leave(&mut core.cpu);
+            guest.live.set_loaded(false);
+        }
         core.running = None;
         self.observe(c);
     }
@@ -213,8 +233,13 @@ impl<'a> Run<'a> {
 
     /// Time passes on a CPU, with its guest in one place.
     fn elapse(&mut self, c: usize, cycles: u64, residence: Residence) {
+        self.cores[c].cpu.perf.advance(cycles);
+        self.pass(c, cycles, residence);
+    }
+
+    /// The same where perf has been told.
+    fn pass(&mut self, c: usize, cycles: u64, residence: Residence) {
         let core = &mut self.cores[c];
-        core.cpu.perf.advance(cycles);
         let percent = self.scenario.core_clock_percent;
         for (g, guest) in self.guests.iter_mut().enumerate().filter(|(_, guest)| guest.cpu == c && guest.alive) {
             let place = match core.running {
@@ -263,6 +288,9 @@ impl<'a> Run<'a> {
             return self.end_of_slice(c, g);
         }
         let scenario = self.scenario;
+        if scenario.guests[g].executed {
+            return self.executes(c, g, until);
+        }
         if self.guests[g].is_set_up(&scenario.guests[g]) && !self.guests[g].pending.is_empty() {
             let segment = self.guests[g].pending.remove(0);
             return self.moment(c, g, segment);
@@ -276,6 +304,41 @@ impl<'a> Run<'a> {
             self.moment(c, g, segment);
         }
         self.guests[g].next_segment(&scenario.guests[g]);
+    }
+
+    /// A stretch of a guest that is executed.
+    fn executes(&mut self, c: usize, g: usize, until: u64) {
+        let Some(machine) = self.machines.get_mut(g).and_then(Option::as_mut) else {
+            return self.ends(c, g, "there is no machine for it");
+        };
+        let (core, guest) = (&mut self.cores[c], &mut self.guests[g]);
+        let room = until.min(core.slice_end).saturating_sub(core.now).clamp(1, STRETCH);
+        let before = core.cpu.ledger;
+        let mut inside = Inside { cpu: &mut core.cpu, vcpu: &mut guest.vcpu, live: &mut guest.live };
+        let ran = machine.run(&mut inside, room);
+        guest.executed(&core.cpu.ledger.since(&before));
+        let passed = guest.live.take_passed();
+        for (cycles, residence) in
+            [(passed.guest, Residence::Guest), (passed.root, Residence::Root), (passed.user, Residence::Stolen)]
+        {
+            self.pass(c, cycles, residence);
+        }
+        match ran {
+            Ran::On => self.observe(c),
+            Ran::Halted(ticks) => {
+                let wake = ticks.map_or(u64::MAX, |ticks| self.cores[c].now.saturating_add(ticks.max(1)));
+                self.guests[g].asleep_until = wake;
+                self.schedule_out(c);
+            }
+            Ran::Ended(why) => self.ends(c, g, &why),
+        }
+    }
+
+    fn ends(&mut self, c: usize, g: usize, why: &str) {
+        let text = format!("{}: {why}", self.scenario.guests[g].name);
+        self.notes.push(Note { at: self.cores[c].now, text });
+        self.schedule_out(c);
+        self.guests[g].asleep_until = u64::MAX;
     }
 
     fn end_of_slice(&mut self, c: usize, g: usize) {
@@ -297,7 +360,7 @@ impl<'a> Run<'a> {
         let (core, guest) = (&mut self.cores[c], &mut self.guests[g]);
         let left = guest.left.unwrap_or(cycles.max(1));
         let room = until.min(core.slice_end).saturating_sub(core.now);
-        let part = left.min(room).min(guest.cycles_until_interrupt(&core.cpu, ring)).max(1);
+        let part = left.min(room).min(guest.cycles_until_interrupt(&mut core.cpu, ring)).max(1);
         self.elapse(c, part, Residence::Guest);
         let (core, guest) = (&mut self.cores[c], &mut self.guests[g]);
         let before = host_cycles(&core.cpu);
@@ -410,7 +473,8 @@ impl<'a> Run<'a> {
         let cpus = cpus.collect();
         let guests = (0..self.guests.len()).map(|g| {
             let core = self.cores.iter().find(|core| core.running == Some(g));
-            self.guests[g].report(&self.scenario.guests[g], core.map(|core| &core.cpu))
+            let machine = self.machines.get(g).and_then(|machine| machine.as_deref());
+            self.guests[g].report(&self.scenario.guests[g], core.map(|core| &core.cpu), machine)
         });
         let guests = guests.collect();
         let events = (0..self.events.len()).map(|n| self.event_report(n)).collect();

@@ -28,6 +28,7 @@ fn guest(mode: Mode) -> GuestSpec {
         permission: Permission::EVERYTHING,
         cpu: 0,
         apic_in_kernel: true,
+        executed: false,
         setup: Vec::new(),
         program: vec![
             Segment::Run(Privilege::User, 40_000),
