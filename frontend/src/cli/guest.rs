@@ -209,6 +209,8 @@ impl Guest {
                 memory_bytes: setup.ram_bytes,
                 processors: setup.processors,
                 quantum_ticks: setup.quantum,
+                core_mhz: setup.core_mhz,
+                written: options.wrmsr.clone(),
                 unpack: setup.unpack,
                 reboot: setup.reboot,
                 triple_fault_resets: setup.triple_fault_resets,
