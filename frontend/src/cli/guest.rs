@@ -210,6 +210,8 @@ impl Guest {
                 processors: setup.processors,
                 core_mhz: setup.core_mhz,
                 quantum_ticks: setup.quantum,
+                core_mhz: setup.core_mhz,
+                written: options.wrmsr.clone(),
                 unpack: setup.unpack,
                 reboot: setup.reboot,
                 triple_fault_resets: setup.triple_fault_resets,
