@@ -210,7 +210,6 @@ impl Guest {
                 processors: setup.processors,
                 core_mhz: setup.core_mhz,
                 quantum_ticks: setup.quantum,
-                core_mhz: setup.core_mhz,
                 written: options.wrmsr.clone(),
                 unpack: setup.unpack,
                 reboot: setup.reboot,

@@ -42,8 +42,6 @@ pub struct About {
     pub core_mhz: u32,
     /// Ticks of a processor's turn.
     pub quantum_ticks: u64,
-    /// Frequency of the cores, in MHz.
-    pub core_mhz: u32,
     /// Registers written before the guest started: number and value, in order.
     pub written: Vec<(u32, u64)>,
     /// Was a bzImage unpacked by the loader?
