@@ -69,7 +69,6 @@ mod metrics;
 mod now;
 pub mod pebs;
 mod pmu;
-pub mod power;
 pub mod signal;
 pub mod uarch;
 mod unit;
