@@ -1,6 +1,7 @@
 //! The doors: all that a processor can reach outside itself, given to it for the length of a run.
 
 use crate::monitor::Monitor;
+use crate::msr::Pace;
 use emu_core::Gpa;
 
 /// CPUID leaf by which a program of any ring marks a point; it answers as any leaf beyond the highest.
@@ -35,8 +36,27 @@ pub struct Counts {
     pub user: Facts,
     /// Unhalted core cycles: in the default model one an instruction.
     pub cycles: u64,
+    /// Those in CPL 3 beyond one for each of its instructions: of repeated string instructions that are not done.
+    pub user_waits: u64,
     /// TSC ticks since power-on, before any write or offset; goes on through HLT.
     pub clock: u64,
+    /// How many ticks go by in how many cycles.
+    pub pace: Pace,
+}
+
+impl Counts {
+    /// So many unhalted cycles go by, and with them time; what is left of a tick is carried to the next cycle.
+    pub fn pass(&mut self, cycles: u64) {
+        let before = self.pace.ticks(self.cycles);
+        self.cycles = self.cycles.wrapping_add(cycles);
+        self.clock = self.clock.wrapping_add(self.pace.ticks(self.cycles).wrapping_sub(before));
+    }
+
+    /// In how many unhalted cycles the clock will have gone on by `ticks`; saturates.
+    pub fn cycles_in(&self, ticks: u64) -> u64 {
+        let then = self.pace.ticks(self.cycles).saturating_add(ticks);
+        self.pace.cycles(then).saturating_sub(self.cycles)
+    }
 }
 
 /// A door said no: the instruction raises #GP(0).
@@ -58,6 +78,8 @@ pub struct Registers {
 pub trait Sampled {
     /// The integer registers.
     fn registers(&self) -> Registers;
+    /// The time-stamp counter, as RDTSC would read it here.
+    fn tsc(&self) -> u64;
     /// XMM register `n` (below 16).
     fn xmm(&self, n: usize) -> u128;
     /// Reads memory at a linear address with supervisor privilege; false: not there, nothing was read.
@@ -127,6 +149,10 @@ pub trait Doors {
         let _ = (n, now);
         if from.is_none() { Ok(()) } else { Err(Refused) }
     }
+    /// The processor is initialised by INIT: IA32_DEBUGCTL is zero, and what lies behind the doors does what INIT does to it.
+    fn init(&mut self, now: &Counts) {
+        let _ = now;
+    }
     /// The local APIC sends an inter-processor interrupt: the board delivers it (also to this processor) after the
     /// instruction. `icr` is the 64-bit interrupt command register in x2APIC layout.
     fn send_ipi(&mut self, icr: u64) {
@@ -158,6 +184,9 @@ pub trait Doors {
     }
     /// CPUID leaf [`MARK_LEAF`] is asked for with `value` in ECX: the guest marks a point for who looks on from outside.
     fn marked(&mut self, _value: u32) {}
+    /// CR3 was loaded, by MOV or by a task switch: another address space is in force, or the same one anew. Behind the
+    /// instruction the run loop looks around.
+    fn space_loaded(&mut self) {}
     /// Does the board want the processor to leave its run at the next instruction boundary (a line changed, a
     /// message is waiting, the machine is to stop)? Asked after every access to a device or the PMU.
     fn wants_attention(&self) -> bool {

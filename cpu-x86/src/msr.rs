@@ -302,6 +302,7 @@ impl Cpu {
     pub fn offer(&mut self, features: Features) {
         self.features = features;
         self.msr = at_power_on(features);
+        self.settled.pace = self.pace();
     }
 
     /// What the processor offers.

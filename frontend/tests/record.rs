@@ -148,4 +148,9 @@ fn a_linux_guest_is_sampled_with_its_symbols_tasks_and_files() {
         }
         assert!(text.lines().any(|l| l.contains("gzip") && l.contains("busybox")), "{text}");
     }
+    let program = folder.path().join("perf.data.symfs/usr/bin/busybox");
+    assert!(std::fs::read(program).unwrap().starts_with(b"\x7fELF"), "the initrd's programs are at hand");
+    if let Some(text) = perf(folder.path(), &["buildid-list", "-i", "perf.data"]) {
+        assert!(text.lines().any(|l| l.ends_with(" /usr/bin/busybox")), "{text}");
+    }
 }

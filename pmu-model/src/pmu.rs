@@ -7,7 +7,7 @@
 use crate::lbr::{self, Lbr};
 use crate::pebs::record::{Facility, Memory, Sample, Source};
 use crate::pebs::{self, Pebs};
-use crate::signal::Signals;
+use crate::signal::{Signal, Signals};
 use crate::uarch::{self, Core, Level, MemoryInfo, Parameters};
 use crate::unit::Unit;
 use crate::{Now, Profile, View};
@@ -97,7 +97,17 @@ impl Pmu {
     /// The registers go back to power-on; the core keeps what it has learned and counted, as a processor's caches do.
     pub fn reset(&mut self) {
         self.unit = Unit::new(*self.unit.profile());
-        (self.lbr, self.pebs, self.changed) = (Lbr::default(), Pebs::default(), true);
+        (self.lbr, self.pebs, self.changed) = (self.lbr.at_power_on(), Pebs::default(), true);
+        self.branches_from_now_on();
+    }
+
+    /// INIT: the last branch records stay and are disabled, freezing is off, all else goes on.
+    pub fn init(&mut self, counts: &Counts) {
+        self.look(false);
+        self.unit.init(Now { counts, signals: Some(&self.signals) });
+        self.lbr.disable();
+        self.changed = true;
+        self.branches_from_now_on();
     }
 
     /// The unit's registers, for listings.
@@ -107,7 +117,16 @@ impl Pmu {
 
     /// All signals up to the boundary where the processor stands.
     pub fn signals(&mut self) -> Signals {
-        self.core.signals_at(false)
+        let mut signals = self.core.signals_at(false);
+        self.tell_inserts(&mut signals);
+        signals
+    }
+
+    /// What the LBRs count themselves.
+    fn tell_inserts(&self, signals: &mut Signals) {
+        for ring in [Ring::Kernel, Ring::User] {
+            signals.of_mut(ring)[Signal::LbrInserts] = self.lbr.inserts(ring);
+        }
     }
 
     /// The signals at the boundary where the unit was told last: at [`Pmu::settle`], those of that boundary.
@@ -133,7 +152,9 @@ impl Pmu {
     /// Brings the signals up to the boundary, or up to that before the instruction that asks.
     fn look(&mut self, before_last: bool) {
         if self.observing {
-            self.signals = self.core.signals_at(before_last);
+            let mut signals = self.core.signals_at(before_last);
+            self.tell_inserts(&mut signals);
+            self.signals = signals;
         }
     }
 
@@ -223,7 +244,7 @@ impl Pmu {
         let sampled = self.unit.take_sampled(now);
         let due = self.pebs.qualifying(sampled.counted) | self.pebs.overflowed(sampled.overflowed, sampled.precise);
         if due != 0 {
-            let sample = self.sample_of(due, counts);
+            let sample = self.sample_of(due, processor.tsc());
             let written = self.pebs.write(due, self.unit.adaptive(), &sample, &self.lbr, processor);
             for (bit, value) in written.reloads() {
                 self.unit.reload(bit, value, now);
@@ -236,14 +257,17 @@ impl Pmu {
     }
 
     /// What the core knows of the instruction that retired last, for the counters `due`.
-    fn sample_of(&self, due: u64, counts: &Counts) -> Sample {
+    fn sample_of(&self, due: u64, tsc: u64) -> Sample {
         let code = self.unit.event_code(due.trailing_zeros());
-        let (info, facility) = match code {
-            STORE_SAMPLE => (self.core.last_store(), Facility::Source),
-            _ if STORES.contains(&code) => (self.core.last_store(), Facility::PreciseStore),
-            _ => (self.core.last_load(), Facility::Source),
+        let (load, store) = (self.core.last_load(), self.core.last_store());
+        let memory = match (self.core.accessed_last(), code) {
+            ((_, true), STORE_SAMPLE) => Some(memory(&store, Facility::Source)),
+            ((_, true), _) if STORES.contains(&code) => Some(memory(&store, Facility::PreciseStore)),
+            ((true, _), _) => Some(memory(&load, Facility::Source)),
+            ((_, true), _) => Some(memory(&store, Facility::Source)),
+            _ => None,
         };
-        Sample { ip: self.core.last_ip(), tsc: counts.clock, memory: Some(memory(&info, facility)) }
+        Sample { ip: self.core.last_ip(), tsc, memory }
     }
 
     /// Is state component `n` of XSAVES, if it is the PMU's, out of its initial configuration?
@@ -283,7 +307,7 @@ impl Pmu {
         let takes = self.takes_core();
         if self.observing && !takes {
             self.core.stop();
-            self.signals = self.core.signals_at(false);
+            self.look(false);
         }
         self.observing = takes;
         takes.then_some(self as &mut dyn Monitor)

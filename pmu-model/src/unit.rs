@@ -213,6 +213,12 @@ impl Unit {
         self.observed || self.written.is_some_and(|w| self.after(&w).takes_observer())
     }
 
+    /// INIT: counters and their controls go on (SDM vol. 3A, table 10-1); IA32_DEBUGCTL is cleared with the core's.
+    pub fn init<'a>(&mut self, now: impl Into<Now<'a>>) {
+        self.catch_up(now.into());
+        self.debugctl = 0;
+    }
+
     /// The counter at a bit of GLOBAL_STATUS.
     fn counter(&self, bit: usize) -> &Counter {
         if bit < GENERAL { &self.general[bit] } else { &self.fixed[(bit - 32) % FIXED_COUNTERS] }
@@ -232,7 +238,7 @@ impl Unit {
         self.look(now);
         let mut then = *now.counts;
         then.kernel.instructions = then.kernel.instructions.wrapping_add(1);
-        then.cycles = then.cycles.wrapping_add(1);
+        then.pass(1);
         self.written = Some(Written { register, value, then });
     }
 

@@ -108,6 +108,9 @@ impl Cpu {
     pub(crate) fn observe_at(&mut self, at: u64, physical: Gpa, bytes: u64, write: bool) {
         let instruction = if self.engine.alone {
             0
+        } else if self.hot.left.is_null() {
+            // No block has run: an event is being delivered behind all that has.
+            u32::MAX
         } else {
             let (block, slot) = self.engine.blocks.owner(self.hot.left);
             block.instruction_of(slot) as u32

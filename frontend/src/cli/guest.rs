@@ -4,7 +4,7 @@ use super::{Failure, number};
 use crate::console::Pace;
 use crate::image::debian_cached;
 use crate::load::Kind;
-use crate::pc::{BuildError, Limits, Machine, Setup};
+use crate::pc::{BuildError, Limits, Machine, Setup, TSC_MHZ};
 use crate::report::{About, FileAbout};
 use roms::Lesson;
 use std::borrow::Cow;
@@ -46,6 +46,10 @@ pub struct Options {
     /// Ticks (2200 a microsecond) that a processor runs before it is the next one's turn
     #[arg(long, default_value_t = DEFAULT_QUANTUM, value_parser = number::count)]
     pub quantum: u64,
+    /// Frequency of the cores in MHz: a multiple of 100 from 2200, the TSC's, to 4800. A core that is faster than the TSC
+    /// does as much more in a tick
+    #[arg(long, value_name = "MHZ", default_value_t = TSC_MHZ, value_parser = number::core_mhz)]
+    pub core_mhz: u32,
     /// Let the model of the core (predictor, caches, TLBs, slots) observe from the start, not only while a counter takes it
     #[arg(long)]
     pub observe: bool,
@@ -140,6 +144,7 @@ impl Guest {
             append: &self.command_line(options),
             unpack: !options.no_unpack,
             kind: self.kind,
+            core_mhz: options.core_mhz,
             limits: options.limits(),
             reboot: !options.no_reboot,
             triple_fault_resets: options.triple_fault_resets,
@@ -165,6 +170,26 @@ impl Guest {
         let (guest, options) = (self.clone(), options.clone());
         machine.reload_with(Box::new(move || guest.with_setup(&options, Machine::pieces).ok()));
         Ok(machine)
+    }
+
+    /// The initrd's contents.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn initrd(&self) -> Result<Option<Vec<u8>>, Failure> {
+        self.initrd.as_deref().map(|p| read("the initrd", p)).transpose()
+    }
+
+    /// Absolute path and contents of the image, where it is a file.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn program(&self) -> Result<Option<(String, Vec<u8>)>, Failure> {
+        if self.embedded.is_some() {
+            return Ok(None);
+        }
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        Ok(Some((path.display().to_string(), read("the image", &self.path)?)))
     }
 
     /// The machine's configuration in full, with hashes of what it was started from.

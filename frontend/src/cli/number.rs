@@ -69,6 +69,19 @@ pub fn memory(text: &str) -> Result<u64, String> {
     Ok(bytes & !0xfff)
 }
 
+/// Frequency of the cores, in MHz.
+///
+/// # Errors
+/// Not a multiple of 100 from 2200 to 4800.
+pub fn core_mhz(text: &str) -> Result<u32, String> {
+    let mhz: u32 = text.parse().map_err(|_| format!("\"{text}\" is not a number"))?;
+    if (2200..=4800).contains(&mhz) && mhz.is_multiple_of(100) {
+        Ok(mhz)
+    } else {
+        Err(format!("{mhz} MHz: multiples of 100 from 2200 to 4800 are possible"))
+    }
+}
+
 /// Processors: QEMU's `-smp 2`, `-smp cpus=2,cores=2`.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use super::error::{Complaint, LabError};
 use super::file::{File, Guest};
 use crate::load::Kind;
-use crate::pc::{End, Limits, Machine, Quiet, Setup, Stretch};
+use crate::pc::{End, Limits, Machine, Quiet, Setup, Stretch, TSC_MHZ};
 use pmu_model::host::constraint::Counter;
 use pmu_model::host::live::{Execution, Hosted, Inside, Ran};
 use std::path::Path;
@@ -92,6 +92,7 @@ fn machine(guest: &Guest, folder: &Path) -> Result<Option<Box<dyn Execution>>, C
     let built = Machine::build(&Setup {
         ram_bytes,
         processors: 1,
+        core_mhz: TSC_MHZ,
         quantum: QUANTUM,
         image: &image,
         initrd: initrd.as_deref(),

@@ -23,6 +23,8 @@ pub struct Setup<'a> {
     pub processors: u32,
     /// Ticks that a processor runs before the next one's turn.
     pub quantum: u64,
+    /// Frequency of the cores, in MHz: a multiple of 100 from 2200, the TSC's, to 4800.
+    pub core_mhz: u32,
     /// Kernel or ROM.
     pub image: &'a [u8],
     /// Initial RAM disk or module.
@@ -81,6 +83,11 @@ pub struct Machine {
 const PROFILE: Profile = Profile::SAPPHIRE_RAPIDS;
 const FEATURES: Features = Features { pebs: true, lbr: true, core_ratio: 22 };
 
+/// Multiples of 100 MHz, as processors count.
+fn core_ratio(core_mhz: u32) -> u8 {
+    (core_mhz / 100).clamp(22, 48) as u8
+}
+
 /// A processor's PMU at power-on.
 pub fn pmu() -> Pmu {
     Pmu::new(PROFILE, &Parameters::SPR)
@@ -101,7 +108,7 @@ impl Machine {
         let board = Board::new(ram.clone(), Chips::new(setup.processors, setup.ram_bytes))?;
         let mut machine = Machine {
             board,
-            cpus: (0..setup.processors).map(|id| processor(&ram, id, setup.processors)).collect(),
+            cpus: (0..setup.processors).map(|id| processor(&ram, id, setup)).collect(),
             pmus: (0..setup.processors).map(|_| pmu()).collect(),
             hosts: Vec::new(),
             idle: vec![false; setup.processors as usize],
@@ -281,10 +288,10 @@ fn plan(setup: &Setup<'_>) -> Result<Plan, LoadError> {
     Ok(plan)
 }
 
-fn processor(ram: &Arc<Ram>, apic_id: u32, of: u32) -> Box<Cpu> {
+fn processor(ram: &Arc<Ram>, apic_id: u32, setup: &Setup<'_>) -> Box<Cpu> {
     let mut cpu = Cpu::new(ram.clone(), apic_id);
-    cpu.cpu_count = of;
-    cpu.offer(FEATURES);
+    cpu.cpu_count = setup.processors;
+    cpu.offer(Features { core_ratio: core_ratio(setup.core_mhz), ..FEATURES });
     cpu
 }
 

@@ -19,7 +19,7 @@ mod watch;
 
 pub use board::{Board, Mail};
 pub use chips::{Chips, Listed};
-pub use clock::{TSC_HZ, tick, time};
+pub use clock::{TSC_HZ, TSC_MHZ, tick, time};
 pub use host::{Host, Idle, Quiet, View};
 pub use machine::{BuildError, Machine, Reload, Setup, pmu};
 pub use run::{End, Limits, Stretch};

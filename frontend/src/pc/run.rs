@@ -186,7 +186,8 @@ impl Machine {
         }
         let processors = self.cpus.len() as u64;
         let quantum = if processors == 1 { self.quantum.saturating_mul(ALONE) } else { self.quantum };
-        let share = left.div_euclid(processors).max(1);
+        // In ticks, in which faster cores retire more.
+        let share = self.cpus[0].pace().ticks(left.div_euclid(processors)).max(1);
         let event = tick(self.board.next_alarm().min(self.limits.time)).max(start + 1);
         Ok(start.saturating_add(quantum.min(share)).min(event))
     }

@@ -22,6 +22,7 @@ fn setup(image: &[u8]) -> Setup<'_> {
         append: "",
         unpack: true,
         kind: None,
+        core_mhz: super::TSC_MHZ,
         limits: Limits { instructions: 1_000_000, time: Time::NEVER },
         reboot: true,
         triple_fault_resets: false,

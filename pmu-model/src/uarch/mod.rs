@@ -329,8 +329,10 @@ impl Monitor for Core {
 
     fn cut(&mut self, ran: u32) {
         let Some((mut p, block)) = self.taken_out() else { return };
-        p.ran = Some(ran.min(block.n));
+        let ran = ran.min(block.n);
+        p.ran = Some(ran);
         self.pending = Some(p);
+        self.memory.forget_beyond(self.books.retired() + u64::from(ran));
     }
 
     fn settle(&mut self, to: u64) {

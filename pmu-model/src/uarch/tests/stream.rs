@@ -454,6 +454,7 @@ fn the_random_stream_counts_nearly_every_signal() {
         S::ItlbWalk2m,
         S::ItlbWalk1g,
         S::SlotsClear,
+        S::LbrInserts,
     ];
     for s in S::ALL {
         let n = signals.user[*s] + signals.kernel[*s];
