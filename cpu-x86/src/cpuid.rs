@@ -1,6 +1,6 @@
 //! CPUID: a Sapphire Rapids (6/8Fh/8) that offers a feature only when this machine has it.
 //!
-//! That is x86-64-v3 and what the integer, vector and system instructions of that core add, AVX-512 but for FP16. Not
+//! That is x86-64-v3 and what the integer, vector and system instructions of that core add, AVX-512 with FP16. Not
 //! offered: AMX, CET, PKS, TSX, VMX, SGX, user interrupts, ENQCMD, PCONFIG, bus-lock detection, processor trace; MONITOR
 //! and MWAIT only once IA32_MISC_ENABLE turns them on, for firmware left them off. Source: SDM vol. 2A, CPUID; the
 //! numbers of the real part from spec/pmu.md 1.2 and Bochs' `cpudb/intel/sapphire_rapids.cc`.
@@ -60,8 +60,8 @@ const LEAF_7_EBX: u32 =
 /// BITALG, VPOPCNTDQ.
 const LEAF_7_ECX: u32 = bits([2, 3, 5, 8, 9, 10, 16, 22, 25, 27, 28]) | avx512([1, 6, 11, 12, 14]);
 const OSPKE: u32 = 1 << 4;
-/// FSRM MD_CLEAR SERIALIZE IBRS/IBPB STIBP L1D_FLUSH ARCH_CAPABILITIES SSBD.
-const LEAF_7_EDX: u32 = bits([4, 10, 14, 26, 27, 28, 29, 31]);
+/// FSRM MD_CLEAR SERIALIZE IBRS/IBPB STIBP L1D_FLUSH ARCH_CAPABILITIES SSBD; AVX-512 FP16.
+const LEAF_7_EDX: u32 = bits([4, 10, 14, 26, 27, 28, 29, 31]) | avx512([23]);
 /// AVX-VNNI, and fast zero-length MOVSB, short STOSB, short CMPSB and SCASB; AVX-512 BF16.
 const LEAF_7_1_EAX: u32 = bits([4, 10, 11, 12]) | avx512([5]);
 /// IA32_SPEC_CTRL has BHI_DIS_S: Linux then clears no branch history in software at each system call, which newer ones
@@ -240,7 +240,7 @@ mod tests {
         let [_, b, cx, d] = c.cpuid(7, 0);
         assert_eq!(b & (1 << 4 | 1 << 11 | 1 << 26 | 1 << 27), 0, "HLE, RTM, AVX512PF, AVX512ER");
         assert_eq!(cx & (1 << 4 | 1 << 7 | 1 << 24 | 1 << 29 | 1 << 31), 0, "OSPKE, CET, bus lock, ENQCMD, PKS");
-        assert_eq!(d & (1 << 19 | 1 << 23 | 1 << 24), 0, "architectural LBR, AVX512-FP16, AMX");
+        assert_eq!(d & (1 << 19 | 1 << 24), 0, "architectural LBR, AMX");
         assert_eq!(c.cpuid(1, 0)[2] & (1 << 2 | 1 << 3 | 1 << 5 | 1 << 31), 0, "DTES64, MONITOR, VMX, hypervisor");
     }
 

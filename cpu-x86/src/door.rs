@@ -36,6 +36,8 @@ pub struct Counts {
     pub user: Facts,
     /// Unhalted core cycles: in the default model one an instruction.
     pub cycles: u64,
+    /// Those in CPL 3 beyond one for each of its instructions: of repeated string instructions that are not done.
+    pub user_waits: u64,
     /// TSC ticks since power-on, before any write or offset; goes on through HLT.
     pub clock: u64,
     /// How many ticks go by in how many cycles.

@@ -39,7 +39,17 @@ const SUBJECT: &[Mnemonic] = {
         Pand, Pandn, Por, Xorps, Andps, Andnpd, Orpd, Unpcklpd, Unpckhpd, Punpcklqdq, Punpckhqdq, Pmovmskb, Cvttsd2si,
         Cvtsi2sd, Cvtsi2ss, Cvtss2sd, Addss, Addsd, Addpd, Addps, Mulss, Mulsd, Mulpd, Subss, Subsd, Subpd, Divss, Divsd,
         Divpd, Sqrtss, Sqrtsd, Sqrtpd, Vptest, Vpaddq, Vmovdqu, Vaddsd, Vpxor, Vmovd, Vmovq, Vzeroupper, Pshufb, Pshufd,
-        Pinsrq, Pextrd, Pcmpeqb, Pslldq, Pmuludq, Pcmpistri, Stmxcsr,
+        Pinsrq, Pextrd, Pcmpeqb, Pslldq, Pmuludq, Pcmpistri, Stmxcsr, Sqrtps, Mulps, Divps, Subps, Pminub, Pmaxub,
+        Pcmpeqw, Pcmpeqd, Pcmpgtb, Pcmpgtd, Movmskps, Movmskpd, Blendvps, Pblendvb, Aesenc, Aesdeclast, Sha256rnds2,
+        Sha256msg1, Sha1rnds4, Haddpd, Cmppd, Minsd, Maxps, Roundsd, Comisd, Ucomiss, Cvtdq2ps, Psrad, Pmaddwd, Palignr,
+        Vpor, Vpand, Vpandn, Vxorps, Vandpd, Vpaddb, Vpsubd, Vpcmpeqb, Vpcmpeqd, Vpminub, Vpmaxub, Vpcmpgtb, Vaddpd,
+        Vsubps, Vmulpd, Vdivpd, Vsqrtpd, Vsqrtsd, Vmulsd, Vsubss, Vdivss, Vfmadd231pd, Vfnmadd213ss, Vhaddpd, Vpshufb,
+        Vpshufd, Vunpcklpd, Vcmppd, Vucomisd, Vpmovmskb, Vmovmskpd, Vpbroadcastb, Vpbroadcastd, Vbroadcastsd, Vlddqu,
+        Vmovdqa, Vmovaps, Vmovups, Vmovntdq, Vmovss, Vmovsd, Vpsrld, Vpblendvb, Vaesenc,
+        Vmovdqu8, Vmovdqu16, Vmovdqu32, Vmovdqu64, Vmovdqa32, Vmovdqa64, Vpandd, Vporq, Vpxorq, Vpandnd, Vpternlogd,
+        Vpcmpb, Vpcmpub, Vpcmpd, Vpcmpuq, Vptestmb, Vptestnmb, Vptestnmd, Vptestmq, Vpaddw, Vpaddq, Vpbroadcastq, Vpminuq,
+        Kmovb, Kmovw, Kmovd, Kmovq, Kortestb, Kortestd, Kortestq, Ktestw, Ktestd, Kandd, Kandnq, Korw, Kord, Kxorq,
+        Kxnord, Kaddb, Kunpckbw, Kunpckdq, Knotd, Knotq, Kshiftrd,
     ]
 };
 
@@ -52,7 +62,7 @@ fn codes() -> Vec<Code> {
     };
     let usable = |c: &Code| {
         let o = c.op_code();
-        let kinds = [EncodingKind::Legacy, EncodingKind::VEX];
+        let kinds = [EncodingKind::Legacy, EncodingKind::VEX, EncodingKind::EVEX];
         o.is_instruction()
             && o.mode64()
             && kinds.contains(&o.encoding())
@@ -80,8 +90,12 @@ const KEPT: [Register; 3] = [Register::R15, Register::R14, Register::RSP];
 fn vector_operand(i: &mut Instruction, n: u32, kind: OpCodeOperandKind, random: &mut Random) -> Option<()> {
     use OpCodeOperandKind as K;
     let first = match kind {
-        K::xmm_reg | K::xmm_rm | K::xmm_vvvv | K::xmm_or_mem => Register::XMM0,
-        K::ymm_reg | K::ymm_rm | K::ymm_vvvv | K::ymm_or_mem => Register::YMM0,
+        K::xmm_reg | K::xmm_rm | K::xmm_vvvv | K::xmm_is4 | K::xmm_or_mem => Register::XMM0,
+        K::ymm_reg | K::ymm_rm | K::ymm_vvvv | K::ymm_is4 | K::ymm_or_mem => Register::YMM0,
+        K::zmm_reg | K::zmm_rm | K::zmm_vvvv | K::zmm_or_mem => Register::ZMM0,
+        K::k_reg | K::k_rm | K::k_vvvv | K::k_or_mem => Register::K0,
+        K::r32_rm => Register::EAX,
+        K::r64_rm => Register::RAX,
         K::r32_reg | K::r32_or_mem => Register::EAX,
         K::r64_reg | K::r64_or_mem => Register::RAX,
         K::mem => Register::None,
@@ -92,21 +106,28 @@ fn vector_operand(i: &mut Instruction, n: u32, kind: OpCodeOperandKind, random: 
         }
         _ => return None,
     };
-    let may_be_memory = matches!(kind, K::xmm_or_mem | K::ymm_or_mem | K::r32_or_mem | K::r64_or_mem);
+    let may_be_memory =
+        matches!(kind, K::xmm_or_mem | K::ymm_or_mem | K::zmm_or_mem | K::k_or_mem | K::r32_or_mem | K::r64_or_mem);
     if kind == K::mem || may_be_memory && random.one_in(2) {
         i.set_op_kind(n, OpKind::Memory);
         i.set_memory_base(Register::R15);
         i.set_memory_displ_size(1);
     } else {
         i.set_op_kind(n, OpKind::Register);
-        i.set_op_register(n, first + random.below(8) as u32);
+        // The upper sixteen, too.
+        let high = i.code().encoding() == EncodingKind::EVEX && first.is_vector_register() && random.one_in(4);
+        i.set_op_register(n, first + random.below(8) as u32 + if high { 16 } else { 0 });
     }
     Some(())
 }
 
 fn draw(code: Code, random: &mut Random) -> Option<Instruction> {
     let o = code.op_code();
-    let vector = o.op_kinds().iter().any(|k| format!("{k:?}").contains("mm"));
+    let vector = o
+        .op_kinds()
+        .iter()
+        .map(|k| format!("{k:?}"))
+        .any(|k| k.contains("mm") && !k.contains("imm") || k.starts_with("k_"));
     if !vector {
         return encode::encoding(code, random);
     }
@@ -114,6 +135,10 @@ fn draw(code: Code, random: &mut Random) -> Option<Instruction> {
     i.set_code(code);
     for (n, kind) in o.op_kinds().iter().enumerate() {
         vector_operand(&mut i, n as u32, *kind, random)?;
+    }
+    if o.can_use_op_mask_register() && random.one_in(2) {
+        i.set_op_mask(Register::K1 + random.below(7) as u32);
+        i.set_zeroing_masking(o.can_use_zeroing_masking() && i.op0_kind() == OpKind::Register && random.one_in(2));
     }
     Some(i)
 }
@@ -136,7 +161,9 @@ fn aim(i: &mut Instruction, random: &mut Random) {
     }
     i.set_memory_base(if random.one_in(8) { Register::R15D } else { Register::R15 });
     i.set_memory_displ_size(if random.one_in(3) { 0 } else { 1 });
-    let displacement = random.next() as i8 as u64 & if i.memory_size().size() == 16 { !15 } else { !0 };
+    let size = i.memory_size().size() as u64;
+    let aligned = size == 16 || size > 16 && random.one_in(2);
+    let displacement = random.next() as i8 as u64 & if aligned { !(size - 1) } else { !0 };
     i.set_memory_displacement64(if i.memory_displ_size() == 0 { 0 } else { displacement });
     if i.memory_base() == Register::R15D {
         i.set_memory_displacement64(i.memory_displacement64() & 0xffff_ffff);
@@ -226,6 +253,7 @@ struct After {
     regs: [u64; 16],
     flags: u64,
     vec: Vec<[u8; 64]>,
+    k: [u64; 8],
     mxcsr: u32,
     counts: Counts,
     data: Vec<u8>,
@@ -256,7 +284,8 @@ fn page_tables(ram: &Ram) {
 struct Start {
     regs: [u64; 16],
     flags: u64,
-    vec: [[u64; 8]; 16],
+    vec: [[u64; 8]; 32],
+    k: [u64; 8],
     mxcsr: u32,
     data: Vec<u8>,
     code: Vec<u8>,
@@ -280,7 +309,7 @@ fn set_up(cpu: &mut Cpu, ram: &Ram, s: &Start) {
     cpu.power_on();
     cpu.set_long64(to);
     cpu.set_cr(4, 0x4_0620).unwrap();
-    cpu.xcr0 = 7;
+    cpu.xcr0 = 0xe7;
     cpu.set_cr(0, 0x8001_0033).unwrap();
     assert!(ram.write(Gpa(WINDOW), &s.data));
     let mut code = vec![0; CODE_BYTES];
@@ -291,8 +320,9 @@ fn set_up(cpu: &mut Cpu, ram: &Ram, s: &Start) {
     }
     cpu.regs[..16].copy_from_slice(&s.regs);
     for (to, from) in cpu.vec.iter_mut().zip(&s.vec) {
-        to.0[..32].copy_from_slice(from.map(u64::to_le_bytes).as_flattened()[..32].as_ref());
+        to.0.copy_from_slice(from.map(u64::to_le_bytes).as_flattened());
     }
+    cpu.k = s.k;
     cpu.mxcsr = s.mxcsr;
     // What a program that changed itself into RDTSC or RDSEED reads.
     cpu.random = 0;
@@ -312,8 +342,8 @@ fn outcome(cpu: &Cpu, ram: &Ram, exit: Exit, before: Counts) -> After {
     counts.clock -= before.clock;
     let mut regs = [0; 16];
     regs.copy_from_slice(&cpu.regs[..16]);
-    let vec = cpu.vec[..16].iter().map(|v| v.0).collect();
-    After { exit, rip: cpu.rip, regs, flags: cpu.flags(), vec, mxcsr: cpu.mxcsr, counts, data, code: code_of(ram) }
+    let (vec, k) = (cpu.vec.iter().map(|v| v.0).collect(), cpu.k);
+    After { exit, rip: cpu.rip, regs, flags: cpu.flags(), vec, k, mxcsr: cpu.mxcsr, counts, data, code: code_of(ram) }
 }
 
 /// One machine and the way it runs: `step` at a time.
@@ -387,8 +417,9 @@ fn draw_start(all: &[Code], plain: &[Code], random: &mut Random) -> Start {
     for n in (0..WINDOW_BYTES).step_by(8).filter(|_| random.one_in(4)).collect::<Vec<_>>() {
         data[n..n + 8].copy_from_slice(&number(random).to_le_bytes());
     }
+    let k = std::array::from_fn(|_| random.corner());
     let mxcsr = if random.one_in(4) { 0x1f80 | (random.next() as u32 & 0xe07f) } else { 0x1fa0 };
-    Start { regs, flags: random.next() & 0xcd5 & !0x100 | 2, vec, mxcsr, data, code, at }
+    Start { regs, flags: random.next() & 0xcd5 & !0x100 | 2, vec, k, mxcsr, data, code, at }
 }
 
 fn difference(s: &Start, got: &After, want: &After) -> String {
@@ -402,7 +433,7 @@ fn difference(s: &Start, got: &After, want: &After) -> String {
         "bytes {} code {}, vectors {}\n",
         bytes.collect::<String>(),
         if got.code == want.code { "equal" } else { "differs" },
-        if got.vec == want.vec && got.mxcsr == want.mxcsr { "equal" } else { "differ" }
+        if got.vec == want.vec && got.k == want.k && got.mxcsr == want.mxcsr { "equal" } else { "differ" }
     )
 }
 
@@ -496,8 +527,16 @@ fn operands_that_share_a_tlb_entry_do_not_drive_each_other_out_for_ever() {
     let mut data = vec![0; WINDOW_BYTES];
     data[0x1000..0x1008].copy_from_slice(&0x1234_5678u64.to_le_bytes());
     data[0x1008..0x1010].copy_from_slice(&(CODE + 5).to_le_bytes());
-    let after =
-        Machine::new(1 << 30).run(&Start { regs, flags: 2, vec: [[0; 8]; 16], mxcsr: 0x1f80, data, code, at: CODE });
+    let after = Machine::new(1 << 30).run(&Start {
+        regs,
+        flags: 2,
+        vec: [[0; 8]; 32],
+        k: [0; 8],
+        mxcsr: 0x1f80,
+        data,
+        code,
+        at: CODE,
+    });
     assert_eq!((after.exit, after.counts.clock, after.regs[4]), (Exit::Halted, 3, 0x40_27f0));
     assert_eq!(after.data[0x57f8..0x5800], 0x1234_5678u64.to_le_bytes());
     assert_eq!(after.data[0x57f0..0x57f8], (CODE + 5).to_le_bytes());

@@ -71,7 +71,6 @@ mod metrics;
 mod now;
 pub mod pebs;
 mod pmu;
-pub mod power;
 pub mod signal;
 pub mod uarch;
 mod unit;

@@ -1,4 +1,4 @@
-//! The operations on half, single and double precision, as functions of bit patterns.
+//! The operations on single and double precision, as functions of bit patterns.
 //!
 //! Each arithmetic operation tries the host's own first: IEEE 754 leaves it no choice when the rounding is to
 //! nearest, the operands are normal and the result is normal and not the least one (which may have been rounded up
@@ -295,20 +295,4 @@ format! {
 format! {
     /// Double precision.
     f64, Double, u64, f64, to_f32, Single, u32, f32
-}
-
-/// Half precision: conversions.
-pub mod f16 {
-    use super::*;
-
-    /// To single precision, exactly. Neither DAZ nor DE.
-    #[inline]
-    pub fn to_f32(a: u16, env: &mut Env) -> u32 {
-        convert::convert::<Half, Single>(a.into(), env) as u32
-    }
-    /// To double precision, exactly. Neither DAZ nor DE.
-    #[inline]
-    pub fn to_f64(a: u16, env: &mut Env) -> u64 {
-        convert::convert::<Half, Double>(a.into(), env)
-    }
 }

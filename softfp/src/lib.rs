@@ -7,10 +7,11 @@ mod arith;
 mod avx512;
 mod binary;
 mod convert;
+pub mod f16;
 pub mod f80;
 mod format;
 
-pub use binary::{f16, f32, f64};
+pub use binary::{f32, f64};
 
 /// Rounding control, encoded as in MXCSR.RC and the x87 control word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -132,6 +132,7 @@ impl Cpu {
         if self.system_flags & flag::TF == 0 && self.pending_debug == 0 {
             self.settle();
             self.settled.pass(REPETITION_CYCLES);
+            self.settled.user_waits += if self.cpl == 3 { REPETITION_CYCLES } else { 0 };
             self.engine.look = true;
         }
     }

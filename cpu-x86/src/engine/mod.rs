@@ -8,6 +8,7 @@ mod body;
 mod branch;
 mod general;
 mod hot;
+mod lanes;
 mod op;
 mod pairs;
 mod run;
@@ -17,6 +18,7 @@ pub(crate) mod tlb;
 mod translate;
 mod vector;
 mod watch;
+mod wide;
 
 pub use run::{Exit, Missing};
 pub(crate) use space::{Paging, Spaces};

@@ -220,7 +220,7 @@ pairs! {
     Load<0, 0, 0>, TestJccRr<4, 0, 0>;
     Load<0, 0, 0>, TestJccRr<5, 0, 0>;
     Load<0, 0, 0>, TestJccRr<9, 0, 0>;
-    Load<0, 0, 0>, VLoadLow<2, 5>;
+    Load<0, 0, 0>, VLoadLow<2, 5, 3>;
     Load<0, 0, 1>, AluRi<4, 2, 0>;
     Load<0, 0, 1>, CmpJccRm<4, 0, 0>;
     Load<0, 0, 1>, Load<0, 0, 1>;

@@ -3,7 +3,7 @@
 
 use super::hot::Leave;
 use super::op::{self, Block, Link, lane};
-use super::translate::{Mode, Source, Translated, translate};
+use super::translate::{Mode, Source, Translated, Vectors, translate};
 use super::{FETCHES, calls, drive};
 use crate::alu::flag;
 use crate::door::{Counts, Doors, Facts, Ring};
@@ -12,6 +12,10 @@ use crate::memory::Access;
 use crate::paging::Who;
 use crate::state::{Activity, Cpu, Seg, Segment, cell, cr0, cr4};
 use std::sync::Arc;
+
+/// XCR0: the states of SSE and AVX; and those of AVX-512 besides.
+const XCR0_AVX: u64 = 6;
+const XCR0_AVX512: u64 = 0xe6;
 
 /// Why a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,8 +210,19 @@ impl Cpu {
     fn mode(&self) -> Mode {
         let bits = self.code_bits();
         let flat = bits == 64 || bits == 32 && self.protected() && !self.v86() && self.is_flat();
-        let sse = self.cr0 & (cr0::EM | cr0::TS) == 0 && self.cr4 & cr4::OSFXSR != 0;
-        Mode::new(bits, flat, sse, self.hot.watched)
+        Mode::new(bits, flat, self.vectors(), self.hot.watched)
+    }
+
+    /// Which vector instructions run. Source: SDM vol. 3A, 2.5 and 14.1; vol. 1, 14.3 and 15.2.
+    fn vectors(&self) -> Vectors {
+        if self.cr0 & (cr0::EM | cr0::TS) != 0 || self.cr4 & cr4::OSFXSR == 0 {
+            return Vectors::None;
+        }
+        let enabled = |state: u64| self.cr4 & cr4::OSXSAVE != 0 && self.xcr0 & state == state;
+        if !enabled(XCR0_AVX) || !self.protected() || self.v86() {
+            return Vectors::Sse;
+        }
+        if enabled(XCR0_AVX512) { Vectors::Avx512 } else { Vectors::Avx }
     }
 
     /// Do CS, DS, ES and SS span all 4 GiB from 0, readable and writable, so that no access needs a segment check?

@@ -6,6 +6,7 @@ use super::op::Handler;
 use super::threaded;
 use super::vector::*;
 use super::watch::Watch;
+use super::wide::*;
 
 /// The handler's address, as an op stores it.
 fn address(h: Handler) -> u64 {
@@ -95,23 +96,44 @@ table! {
     dec_jcc = DecJcc(cc: [4 5 8 9], w: [2 3], cross: [0 1]);
     goto = Goto(cross: [0 1]);
     call = Call(cross: [0 1]);
+    v_mov = VMov(k: [3 4 5 6]);
     v_mov_low = VMovLow(w: [2 3]);
-    v_load_low = VLoadLow(w: [2 3], am: [0 5]);
+    v_load_low = VLoadLow(w: [2 3], am: [0 5], k: [3 4]);
     v_store_low = VStoreLow(w: [2 3], am: [0 5]);
-    v_load = VLoad(al: [0 1], am: [0 5]);
-    v_store = VStore(al: [0 1], am: [0 5]);
+    v_load = VLoad(al: [0 1], k: [3 4 5 6], am: [0 5]);
+    v_store = VStore(al: [0 1], k: [3 4 5 6], am: [0 5]);
     v_load_half = VLoadHalf(h: [0 1]);
     v_store_half = VStoreHalf(h: [0 1]);
-    v_from_reg = VFromReg(w: [2 3]);
+    v_from_reg = VFromReg(w: [2 3], k: [3 4]);
     v_to_reg = VToReg(w: [2 3]);
-    v_bit_rr = VBitRr(o: [0 1 2 3]);
-    v_bit_rm = VBitRm(o: [0 1 2 3]);
-    v_sum_rr = VSumRr(s: [0 1], w: [0 1 2 3]);
-    v_sum_rm = VSumRm(s: [0 1], w: [0 1 2 3]);
+    v_lanes_rr = VLanesRr(o: [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19], k: [3 4 5 6]);
+    v_lanes_rm = VLanesRm(o: [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19], k: [3 4 5 6]);
+    v_mask_rr = VMaskRr(o: [12 13 14 15 20 24 28 30 31], k: [4 5 6]);
+    v_mask_rm = VMaskRm(o: [12 13 14 15 20 24 28 30 31], k: [4 5 6]);
+    v_spread_reg = VSpreadReg(e: [0 1 2 3], k: [4 5 6]);
+    v_spread_low = VSpreadLow(e: [0 1 2 3], k: [4 5 6]);
+    v_spread_mem = VSpreadMem(e: [0 1 2 3], k: [4 5 6]);
+    v_ternary = VTernary(k: [4 5 6]);
+    v_signs = VSigns(e: [0 2 3], k: [4 5]);
+    v_load_masked = VLoadMasked(e: [0 1 2 3], k: [4 5 6]);
+    v_store_masked = VStoreMasked(e: [0 1 2 3], k: [4 5 6]);
+    k_from_reg = KFromReg(w: [0 1 2 3]);
+    k_to_reg = KToReg(w: [0 1 2 3]);
+    k_mov = KMov(w: [0 1 2 3]);
+    k_not = KNot(w: [0 1 2 3]);
+    k_two = KTwo(o: [0 1 2 3 4 5 6], w: [0 1 2 3]);
+    k_test = KTest(t: [0 1], w: [0 1 2 3]);
+    tzcnt = Tzcnt(w: [2 3], fl: [0 1]);
+    kernel_rr = KernelRr(s: [0 1 2 3 4 5 6 7], k: [3 4 5]);
+    kernel_rm = KernelRm(s: [0 1 2 3 4 5 6 7], k: [3 4 5]);
+    kernel_low = KernelLow(s: [3 4 5 7], k: [3 4], w: [2 3]);
     v_unpack64 = VUnpack64(h: [0 1]);
     fp_rr = FpRr(o: [0 1 2 3 4], w: [2 3]);
     fp_rm = FpRm(o: [0 1 2 3 4], w: [2 3], am: [0 5]);
-    fp_packed_rr = FpPackedRr(o: [0 1 2 3]);
+    fp3_rr = Fp3Rr(o: [0 1 2 3 4], w: [2 3]);
+    fp3_rm = Fp3Rm(o: [0 1 2 3 4], w: [2 3]);
+    fp_packed_rr = FpPackedRr(o: [0 1 2 3 4], w: [2 3], k: [3 4 5 6]);
+    fp_packed_rm = FpPackedRm(o: [0 1 2 3 4], w: [2 3], k: [3 4 5 6]);
     fp_from_int = FpFromInt(w: [2 3]);
 }
 
@@ -139,5 +161,7 @@ single! {
     jmp_m = JmpM;
     call_r = CallR;
     call_m = CallM;
-    v_mov = VMov;
+    v_zero_upper = VZeroUpper;
+    v_string_rr = VStringRr;
+    v_string_rm = VStringRm;
 }

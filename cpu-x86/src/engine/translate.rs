@@ -11,6 +11,7 @@ mod fast;
 mod fuse;
 mod look;
 mod vector;
+mod wide;
 
 use look::*;
 pub(crate) use look::{is_branch, is_conditional};
@@ -26,15 +27,15 @@ use iced_x86::{
 };
 use std::marker::PhantomData;
 
-/// How the bytes of a block are decoded, in eight bits. `bits` 16, 32 or 64; `flat`: segments need no checks; `sse`: SSE
-/// instructions run; `watched`: a monitor is told.
+/// How the bytes of a block are decoded, in eight bits. `bits` 16, 32 or 64; `flat`: segments need no checks; `vectors`:
+/// which vector instructions run; `watched`: a monitor is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode(pub u8);
 
 impl Mode {
     /// The mode of these properties.
-    pub fn new(bits: u32, flat: bool, sse: bool, watched: bool) -> Mode {
-        Mode((bits / 32) as u8 | u8::from(flat) << 2 | u8::from(sse) << 3 | u8::from(watched) << 4)
+    pub fn new(bits: u32, flat: bool, vectors: Vectors, watched: bool) -> Mode {
+        Mode((bits / 32) as u8 | u8::from(flat) << 2 | (vectors as u8) << 3 | u8::from(watched) << 5)
     }
     pub fn bits(self) -> u32 {
         [16, 32, 64][(self.0 & 3) as usize % 3]
@@ -47,12 +48,21 @@ impl Mode {
     }
     /// Is a monitor told what the block does?
     pub fn watched(self) -> bool {
-        self.0 & 16 != 0
+        self.0 & 32 != 0
     }
-    /// Do SSE instructions run without #UD or #NM?
-    pub fn sse(self) -> bool {
-        self.0 & 8 != 0
+    /// Do the vector instructions up to and including those of `least` run without #UD or #NM?
+    pub fn runs(self, least: Vectors) -> bool {
+        self.0 >> 3 & 3 >= least as u8
     }
+}
+
+/// Which vector instructions run without #UD or #NM, each with those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vectors {
+    None,
+    Sse,
+    Avx,
+    Avx512,
 }
 
 /// Most instructions of a block.

@@ -1,12 +1,14 @@
-//! Fast forms of vector instructions: moves, logic, and scalar floating point.
+//! Fast forms of vector instructions: moves, operations lane by lane, and floating point.
 //!
-//! Translated only in a mode in which SSE instructions run (CR0, CR4; part of the block's key). Scalar arithmetic takes
-//! the host's result where `softfp` says that it is the same bit for bit and MXCSR hides nothing; else the instruction
-//! leaves for the general path. Legacy encodings only: bits above 127 of the register stay.
+//! Translated only in a mode in which the instructions of the encoding run (CR0, CR4, XCR0; part of the block's key).
+//! Arithmetic takes the host's result where `softfp` says that it is the same bit for bit and MXCSR hides nothing; else
+//! the instruction leaves for the general path. Parameter `K` is the shape of the operands: 3 an XMM register whose
+//! bits above 127 stay (legacy encodings); 4, 5 and 6 log2 of the bytes, above which the register is cleared.
 #![expect(unsafe_code, reason = "the hot path of the interpreter")]
 
 use super::body::{Body, body, ea, get_host, hit, host, leave, put_host, reg, set};
 use super::hot::Leave;
+use super::lanes::lanes;
 use super::op::Op;
 use super::watch::Watch;
 use crate::state::Cpu;
@@ -56,48 +58,99 @@ fn scalar<const O: usize, const W: usize>(a: u64, b: u64) -> Option<u64> {
 
 /// Address of vector register `n`.
 #[inline(always)]
-fn vec(cpu: &mut Cpu, n: u8) -> *mut u8 {
+pub(super) fn vec(cpu: &mut Cpu, n: u8) -> *mut u8 {
     cpu.vec[(n & 31) as usize].0.as_mut_ptr()
 }
 
-/// Numbers of the bitwise operations.
-pub(crate) mod bit_op {
-    pub const AND: usize = 0;
-    pub const ANDN: usize = 1;
-    pub const OR: usize = 2;
-    pub const XOR: usize = 3;
+/// Pieces of 16 bytes in shape `K`.
+pub(super) const fn pieces(k: usize) -> usize {
+    if k == 3 { 1 } else { 1 << (k - 4) }
 }
 
+/// Clears what shape `K` clears of the register at `to`.
 #[inline(always)]
-fn bitwise<const O: usize>(a: u128, b: u128) -> u128 {
-    match O {
-        bit_op::AND => a & b,
-        bit_op::ANDN => !a & b,
-        bit_op::OR => a | b,
-        _ => a ^ b,
+pub(super) unsafe fn clear<const K: usize>(to: *mut u8) {
+    if K != 3 {
+        // SAFETY: a vector register has 64 bytes.
+        unsafe { to.add(1 << K).write_bytes(0, 64 - (1 << K)) }
     }
 }
 
-/// Lanes of `a` plus (`S` 0) or minus (1) those of `b`; `W` log2 of a lane's bytes.
+/// Host address of memory of shape `K` at `at`, or `None` and the miss is noted.
 #[inline(always)]
-fn lanes<const S: usize, const W: usize>(a: u128, b: u128) -> u128 {
-    let (mut r, bits) = (0, 8 << W);
-    let mask = (1u128 << bits) - 1;
-    let mut at = 0;
-    while at < 128 {
-        let (x, y) = (a >> at & mask, b >> at & mask);
-        let v = if S == 0 { x.wrapping_add(y) } else { x.wrapping_sub(y) };
-        r |= (v & mask) << at;
-        at += bits;
+pub(super) unsafe fn whole<Eye: Watch, const K: usize, const WRITE: bool>(cpu: &mut Cpu, at: u64) -> Option<*mut u8> {
+    // SAFETY: as in `host`.
+    unsafe {
+        match K {
+            5 => host::<Eye, 5, WRITE>(cpu, at),
+            6 => host::<Eye, 6, WRITE>(cpu, at),
+            _ => host::<Eye, 4, WRITE>(cpu, at),
+        }
     }
-    r
+}
+
+/// Piece `k` at `p`.
+#[inline(always)]
+pub(super) unsafe fn piece(p: *const u8, k: usize) -> u128 {
+    // SAFETY: the caller's operand has more than `k` pieces.
+    unsafe { p.cast::<u128>().add(k).read_unaligned() }
+}
+
+/// Copies all of shape `K`.
+#[inline(always)]
+unsafe fn copy<const K: usize>(to: *mut u8, from: *const u8) {
+    for k in 0..pieces(K) {
+        // SAFETY: both have as many pieces.
+        unsafe { to.cast::<u128>().add(k).write_unaligned(piece(from, k)) }
+    }
+}
+
+/// The register at `to` = `lanes` of those at `a` and `b`.
+#[inline(always)]
+unsafe fn operate<const O: usize, const K: usize>(to: *mut u8, a: *const u8, b: *const u8) {
+    for k in 0..pieces(K) {
+        // SAFETY: all have as many pieces.
+        unsafe { to.cast::<u128>().add(k).write(lanes::<O>(piece(a, k), piece(b, k))) }
+    }
+    // SAFETY: `to` is a register.
+    unsafe { clear::<K>(to) }
+}
+
+/// Packed floating point: the register at `to` = `a` O `b`; false, and nothing is changed, when the host cannot tell.
+#[inline(always)]
+unsafe fn packed<const O: usize, const W: usize, const K: usize>(to: *mut u8, a: *const u8, b: *const u8) -> bool {
+    let n = (16 * pieces(K)) >> W;
+    let (mut r, mut right) = ([0u64; 16], true);
+    for (k, r) in r.iter_mut().enumerate().take(n) {
+        // SAFETY: all have as many lanes.
+        let v = unsafe { scalar::<O, W>(get_host::<W>(a.add(k << W)), get_host::<W>(b.add(k << W))) };
+        right &= v.is_some();
+        *r = v.unwrap_or(0);
+    }
+    if right {
+        for (k, r) in r.iter().enumerate().take(n) {
+            // SAFETY: as above.
+            unsafe { put_host::<W>(to.add(k << W), *r) }
+        }
+        // SAFETY: `to` is a register.
+        unsafe { clear::<K>(to) }
+    }
+    right
+}
+
+/// Is memory at `at` too little aligned for shape `K`, where the instruction wants it aligned?
+#[inline(always)]
+const fn misaligned(k: usize, at: u64) -> bool {
+    at & (16 * pieces(k) as u64 - 1) != 0
 }
 
 body! {
-    /// xmm = xmm, whole
-    VMov(cpu, op) {
-        let v = vec(cpu, (*op).b).cast::<u128>().read();
-        vec(cpu, (*op).a).cast::<u128>().write(v);
+    /// register = register, whole
+    VMov<K>(cpu, op) {
+        let from = vec(cpu, (*op).b);
+        let to = vec(cpu, (*op).a);
+        copy::<K>(to, from);
+        clear::<K>(to);
         op.add(1)
     }
     /// low element of xmm = low element of xmm
@@ -107,10 +160,12 @@ body! {
         op.add(1)
     }
     /// xmm = zero-extended [m] of `1 << W` bytes
-    VLoadLow<W, AM>(cpu, op) {
+    VLoadLow<W, AM, K>(cpu, op) {
         let p = hit!(host::<Eye, W, false>(cpu, ea::<AM>(cpu, op)));
         let v = get_host::<W>(p);
-        vec(cpu, (*op).a).cast::<u128>().write(v as u128);
+        let to = vec(cpu, (*op).a);
+        to.cast::<u128>().write(v as u128);
+        clear::<K>(to);
         op.add(1)
     }
     /// [m] = low element of xmm
@@ -119,22 +174,22 @@ body! {
         put_host::<W>(p, get_host::<W>(vec(cpu, (*op).a)));
         op.add(1)
     }
-    /// xmm = [m], 16 bytes; `AL`: aligned
-    VLoad<AL, AM>(cpu, op) {
+    /// register = [m]; `AL`: aligned
+    VLoad<AL, K, AM>(cpu, op) {
         let at = ea::<AM>(cpu, op);
-        if AL == 1 && at & 15 != 0 { return leave(cpu, Leave::General) }
-        let p = hit!(host::<Eye, 4, false>(cpu, at));
-        let v = p.cast::<u128>().read_unaligned();
-        vec(cpu, (*op).a).cast::<u128>().write(v);
+        if AL == 1 && misaligned(K, at) { return leave(cpu, Leave::General) }
+        let p = hit!(whole::<Eye, K, false>(cpu, at));
+        let to = vec(cpu, (*op).a);
+        copy::<K>(to, p);
+        clear::<K>(to);
         op.add(1)
     }
-    /// [m] = xmm, 16 bytes
-    VStore<AL, AM>(cpu, op) {
+    /// [m] = register
+    VStore<AL, K, AM>(cpu, op) {
         let at = ea::<AM>(cpu, op);
-        if AL == 1 && at & 15 != 0 { return leave(cpu, Leave::General) }
-        let p = hit!(host::<Eye, 4, true>(cpu, at));
-        let v = vec(cpu, (*op).a).cast::<u128>().read();
-        p.cast::<u128>().write_unaligned(v);
+        if AL == 1 && misaligned(K, at) { return leave(cpu, Leave::General) }
+        let p = hit!(whole::<Eye, K, true>(cpu, at));
+        copy::<K>(p, vec(cpu, (*op).a));
         op.add(1)
     }
     /// xmm half = [m]: MOVLPD, MOVHPD. `H` 1: the high half
@@ -150,10 +205,12 @@ body! {
         op.add(1)
     }
     /// MOVD, MOVQ xmm, r
-    VFromReg<W>(cpu, op) {
+    VFromReg<W, K>(cpu, op) {
         let v = reg(cpu, (*op).b);
         let v = if W == 3 { v } else { v & 0xffff_ffff };
-        vec(cpu, (*op).a).cast::<u128>().write(v as u128);
+        let to = vec(cpu, (*op).a);
+        to.cast::<u128>().write(v as u128);
+        clear::<K>(to);
         op.add(1)
     }
     /// MOVD, MOVQ r, xmm
@@ -162,34 +219,19 @@ body! {
         set(cpu, (*op).a, v);
         op.add(1)
     }
-    VBitRr<O>(cpu, op) {
-        let b = vec(cpu, (*op).b).cast::<u128>().read();
-        let a = vec(cpu, (*op).a).cast::<u128>();
-        a.write(bitwise::<O>(a.read(), b));
+    /// a = b O c, lane by lane; `O` of `lane_op`
+    VLanesRr<O, K>(cpu, op) {
+        let (a, b) = (vec(cpu, (*op).b), vec(cpu, (*op).c));
+        operate::<O, K>(vec(cpu, (*op).a), a, b);
         op.add(1)
     }
-    VBitRm<O>(cpu, op) {
+    /// a = d O [m]
+    VLanesRm<O, K>(cpu, op) {
         let at = ea::<5>(cpu, op);
-        if at & 15 != 0 { return leave(cpu, Leave::General) }
-        let p = hit!(host::<Eye, 4, false>(cpu, at));
-        let b = p.cast::<u128>().read_unaligned();
-        let a = vec(cpu, (*op).a).cast::<u128>();
-        a.write(bitwise::<O>(a.read(), b));
-        op.add(1)
-    }
-    VSumRr<S, W>(cpu, op) {
-        let b = vec(cpu, (*op).b).cast::<u128>().read();
-        let a = vec(cpu, (*op).a).cast::<u128>();
-        a.write(lanes::<S, W>(a.read(), b));
-        op.add(1)
-    }
-    VSumRm<S, W>(cpu, op) {
-        let at = ea::<5>(cpu, op);
-        if at & 15 != 0 { return leave(cpu, Leave::General) }
-        let p = hit!(host::<Eye, 4, false>(cpu, at));
-        let b = p.cast::<u128>().read_unaligned();
-        let a = vec(cpu, (*op).a).cast::<u128>();
-        a.write(lanes::<S, W>(a.read(), b));
+        if K == 3 && misaligned(K, at) { return leave(cpu, Leave::General) }
+        let b = hit!(whole::<Eye, K, false>(cpu, at));
+        let a = vec(cpu, (*op).d);
+        operate::<O, K>(vec(cpu, (*op).a), a, b);
         op.add(1)
     }
     /// Scalar floating point, register source
@@ -213,17 +255,51 @@ body! {
         }
         op.add(1)
     }
-    /// Packed double, register source
-    FpPackedRr<O>(cpu, op) {
-        let (b, a) = (vec(cpu, (*op).b), vec(cpu, (*op).a));
-        let low = scalar::<O, 3>(get_host::<3>(a), get_host::<3>(b));
-        let high = scalar::<O, 3>(get_host::<3>(a.add(8)), get_host::<3>(b.add(8)));
-        match (low, high) {
-            (Some(l), Some(h)) if quiet(cpu) => {
-                put_host::<3>(a, l);
-                put_host::<3>(a.add(8), h);
+    /// Scalar floating point of three operands: a = b with the low element b O c
+    Fp3Rr<O, W>(cpu, op) {
+        let (a, b) = (vec(cpu, (*op).b), vec(cpu, (*op).c));
+        let to = vec(cpu, (*op).a);
+        match scalar::<O, W>(get_host::<W>(a), get_host::<W>(b)) {
+            Some(r) if quiet(cpu) => {
+                copy::<4>(to, a);
+                put_host::<W>(to, r);
+                clear::<4>(to);
             }
             _ => return leave(cpu, Leave::General),
+        }
+        op.add(1)
+    }
+    /// Likewise: a = d with the low element d O [m]
+    Fp3Rm<O, W>(cpu, op) {
+        let b = hit!(host::<Eye, W, false>(cpu, ea::<5>(cpu, op)));
+        let a = vec(cpu, (*op).d);
+        let to = vec(cpu, (*op).a);
+        match scalar::<O, W>(get_host::<W>(a), get_host::<W>(b)) {
+            Some(r) if quiet(cpu) => {
+                copy::<4>(to, a);
+                put_host::<W>(to, r);
+                clear::<4>(to);
+            }
+            _ => return leave(cpu, Leave::General),
+        }
+        op.add(1)
+    }
+    /// Packed floating point: a = b O c
+    FpPackedRr<O, W, K>(cpu, op) {
+        let (a, b) = (vec(cpu, (*op).b), vec(cpu, (*op).c));
+        if !quiet(cpu) || !packed::<O, W, K>(vec(cpu, (*op).a), a, b) {
+            return leave(cpu, Leave::General);
+        }
+        op.add(1)
+    }
+    /// Packed floating point: a = d O [m]
+    FpPackedRm<O, W, K>(cpu, op) {
+        let at = ea::<5>(cpu, op);
+        if K == 3 && misaligned(K, at) { return leave(cpu, Leave::General) }
+        let b = hit!(whole::<Eye, K, false>(cpu, at));
+        let a = vec(cpu, (*op).d);
+        if !quiet(cpu) || !packed::<O, W, K>(vec(cpu, (*op).a), a, b) {
+            return leave(cpu, Leave::General);
         }
         op.add(1)
     }

@@ -210,6 +210,7 @@ impl Guest {
                 processors: setup.processors,
                 core_mhz: setup.core_mhz,
                 quantum_ticks: setup.quantum,
+                written: options.wrmsr.clone(),
                 unpack: setup.unpack,
                 reboot: setup.reboot,
                 triple_fault_resets: setup.triple_fault_resets,

@@ -69,6 +69,7 @@ impl Gone {
             user: minus(&now.counts.user, &before.user),
             cycles: now.counts.cycles.wrapping_sub(before.cycles),
             clock: now.counts.clock.wrapping_sub(before.clock),
+            user_waits: now.counts.user_waits.wrapping_sub(before.user_waits),
             pace: now.counts.pace,
         };
         let moved = now.signals.filter(|signals| *signals != signals_before);

@@ -4,7 +4,7 @@
 //! group has a kernel for is that kernel, over each half. Source: SDM vol. 2A, 2.7; 3.1.1.5.
 
 use super::value::W;
-use super::{convert, dot, integer, motion, narrow, permute, real};
+use super::{convert, dot, half, half_convert, integer, motion, narrow, permute, real};
 use crate::exec::simd::{Address, Form, Kernel, Per, V, kernel};
 use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind, Register, RoundingControl};
 use softfp::{Env, Rounding};
@@ -88,6 +88,8 @@ pub struct Evex {
     pub rounding: Option<Rounding>,
     /// No exception is raised nor recorded.
     pub silent: bool,
+    /// Exceptions are recorded as if all were masked.
+    pub masked: bool,
     /// Bytes of an element of `b`.
     pub source: u8,
     /// Bytes of an element of the result.
@@ -148,7 +150,9 @@ fn row(m: Mnemonic, f: Form) -> Option<(Row, Per)> {
         .or_else(|| narrow::row(m))
         .or_else(|| dot::row(m))
         .or_else(|| convert::row(m, f))
-        .or_else(|| real::row(m));
+        .or_else(|| real::row(m))
+        .or_else(|| half::row(m, f))
+        .or_else(|| half_convert::row(m, f));
     if let Some(row) = own {
         return Some((row, Per::Fixed(0)));
     }
@@ -249,7 +253,7 @@ pub fn describe(i: &Instruction) -> Option<Evex> {
     let element = if row.element != 0 { row.element } else { (each.clamp(1, 8)) as u8 };
     let source = if row.source != 0 { row.source } else { element };
     let whole = matches!(row.formula, Formula::Whole(_));
-    let one = full == each && full != 0 && m != Mnemonic::Vmovddup || matches!(m, Mnemonic::Vmovss | Mnemonic::Vmovsd);
+    let one = full == each && full != 0 && m != Mnemonic::Vmovddup || is_scalar(m);
     let scalar = one && !whole && !matches!(row.formula, Formula::Count(_));
     let bytes_of = |p: Place| match p {
         Place::Vector(_, n) => usize::from(n),
@@ -274,7 +278,8 @@ pub fn describe(i: &Instruction) -> Option<Evex> {
         zeroing: i.zeroing_masking(),
         blends: matches!(m, Mnemonic::Vblendmps | Mnemonic::Vblendmpd) || integer::is_blend(m),
         rounding,
-        silent: rounding.is_some() || i.suppress_all_exceptions() || real::is_approximation(m),
+        silent: rounding.is_some() || i.suppress_all_exceptions() || is_approximation(m),
+        masked: half::is_complex(m),
         source,
         element,
         count: count.min(64) as u8,
@@ -291,6 +296,16 @@ pub fn describe(i: &Instruction) -> Option<Evex> {
         imm: if imm { i.immediate8() } else { 0 },
         address: Address::of(i),
     })
+}
+
+/// Does `m` work on one element, though its memory operand alone does not say so?
+fn is_scalar(m: Mnemonic) -> bool {
+    matches!(m, Mnemonic::Vmovss | Mnemonic::Vmovsd | Mnemonic::Vmovsh) || half::is_complex_scalar(m)
+}
+
+/// Is `m` an approximation, which raises nothing?
+fn is_approximation(m: Mnemonic) -> bool {
+    real::is_approximation(m) || half::is_approximation(m)
 }
 
 /// The rounding that `i` carries.

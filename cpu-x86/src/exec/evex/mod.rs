@@ -10,6 +10,8 @@ mod approximate;
 mod convert;
 mod describe;
 mod dot;
+mod half;
+mod half_convert;
 mod integer;
 mod memory;
 mod motion;
@@ -21,18 +23,20 @@ mod run;
 mod value;
 
 #[cfg(all(test, target_arch = "x86_64"))]
+mod half_tests;
+#[cfg(all(test, target_arch = "x86_64"))]
 pub(super) mod native_tests;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 
-pub use describe::{Evex, describe};
+pub use describe::{Evex, Formula, Place, describe};
 
 use super::Meaning;
 use crate::fault::{Done, Stop};
 use crate::state::Cpu;
 use iced_x86::{EncodingKind, Instruction};
 
-/// Does CPUID offer AVX-512, and may XCR0 enable it? What of it is not offered even then: FP16.
+/// Does CPUID offer AVX-512, and may XCR0 enable it?
 pub const OFFERED: bool = true;
 
 const CR0_TS: u64 = 1 << 3;

@@ -142,13 +142,13 @@ const PREDICATES: [u8; 16] =
 
 /// Does predicate `imm` signal at quiet NaNs?
 #[inline(always)]
-fn signals(imm: u8) -> bool {
+pub(in crate::exec) fn signals(imm: u8) -> bool {
     (PREDICATES[usize::from(imm & 15)] ^ imm) & 16 != 0
 }
 
 /// Is predicate `imm` true of this relation?
 #[inline(always)]
-fn holds(imm: u8, relation: Option<Ordering>) -> bool {
+pub(in crate::exec) fn holds(imm: u8, relation: Option<Ordering>) -> bool {
     let bit = match relation {
         Some(Ordering::Less) => 1,
         Some(Ordering::Equal) => 2,
@@ -167,7 +167,7 @@ fn compare_double(a: &V, b: &V, imm: u8, n: usize, env: &mut Env) -> V {
 }
 
 /// The status flags of an ordered or unordered compare.
-fn flags(relation: Option<Ordering>) -> u64 {
+pub(in crate::exec) fn flags(relation: Option<Ordering>) -> u64 {
     match relation {
         None => ZF | PF | CF,
         Some(Ordering::Less) => CF,

@@ -29,8 +29,6 @@ mod string;
 mod value;
 
 #[cfg(test)]
-mod native_tests;
-#[cfg(test)]
 mod tests;
 
 #[allow(unused_imports, reason = "for the engine and the other groups")]
@@ -43,6 +41,7 @@ pub use describe::{Kernel, Needs, Place, Simd, describe};
 pub use value::V;
 
 pub(in crate::exec) use describe::{Form, Per, kernel};
+pub(in crate::exec) use fp::{flags, holds, signals};
 pub(in crate::exec) use run::{env_of, raise, settle};
 pub(in crate::exec) use value::{Bits, Lane, each, each1};
 
@@ -55,7 +54,7 @@ use iced_x86::{EncodingKind, Instruction, Mnemonic};
 /// The meaning of `i`, if it belongs to this group.
 ///
 /// This group also answers for AVX-512, whose meanings are in [`evex`], and for the vector extensions that the processor
-/// does not have (FP16, XOP, 3DNow!, SSE4A and so on): they raise #UD.
+/// does not have (XOP, 3DNow!, SSE4A and so on): they raise #UD.
 pub fn lookup(i: &Instruction) -> Option<Meaning> {
     if Vector::of(i).is_some() {
         return Meaning::plain(described);

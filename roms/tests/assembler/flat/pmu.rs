@@ -13,7 +13,6 @@ const APIC: u32 = 0xfee0_0000;
 /// Both rings, enabled.
 const ON: u64 = 0x43_0000;
 const INT: u64 = 1 << 20;
-const FIXED_0: u64 = 1 << 32;
 const SELECT: u32 = 0x186;
 const FULL: u32 = 0x4c1;
 const GLOBAL_CTRL: u32 = 0x38f;

@@ -20,6 +20,7 @@ fn has(f: CpuidFeature) -> bool {
         F::AVX512_BITALG => std::is_x86_feature_detected!("avx512bitalg"),
         F::AVX512_VPOPCNTDQ => std::is_x86_feature_detected!("avx512vpopcntdq"),
         F::AVX512_BF16 => std::is_x86_feature_detected!("avx512bf16"),
+        F::AVX512_FP16 => std::is_x86_feature_detected!("avx512fp16"),
         F::GFNI => std::is_x86_feature_detected!("gfni"),
         F::VAES => std::is_x86_feature_detected!("vaes"),
         F::VPCLMULQDQ => std::is_x86_feature_detected!("vpclmulqdq"),
@@ -40,7 +41,7 @@ pub fn raises(code: Code) -> bool {
     let name = format!("{:?}", code.mnemonic());
     o.can_suppress_all_exceptions()
         || o.can_use_rounding_control()
-        || ["ps", "pd", "ss", "sd"].iter().any(|end| name.ends_with(end)) && !name.starts_with("Vmov")
+        || ["ps", "pd", "ph", "ss", "sd", "sh"].iter().any(|end| name.ends_with(end)) && !name.starts_with("Vmov")
 }
 
 /// Has `i` a memory operand?
