@@ -143,8 +143,9 @@ do_annotate() {
 	check "perf annotate ${2-}" grep -qE '^ +[0-9]+\.[0-9]+ ' out
 }
 do_top() {
-	( while :; do :; done ) & job=$!
-	timeout -s INT 3 perf top --stdio -d 1 < /dev/null 2> err | tr -d '\033' > out; kill $job
+	( while :; do sh -c 'i=0; while [ $i -lt 300 ]; do i=$((i + 1)); done'; sleep 0.05; done ) & job=$!
+	# From an input that ends it reads keys without end.
+	sleep 5 | timeout -s INT 3 perf top --stdio -d 1 2> err | tr -d '\033' > out; kill $job
 	check "perf top" grep -qE '[0-9]+\.[0-9]+%' out
 }
 do_watchdog() {
@@ -152,7 +153,7 @@ do_watchdog() {
 	check "the NMI watchdog is on" [ "$(cat /proc/sys/kernel/nmi_watchdog)" = 1 ]
 	echo 1 > /proc/sys/kernel/watchdog_thresh
 	a=$(awk '/^ *NMI:/ { print $2 }' /proc/interrupts)
-	timeout 2.5 sh -c 'while :; do :; done'
+	timeout 1.6 sh -c 'while :; do :; done'
 	b=$(awk '/^ *NMI:/ { for (i = 2; i <= NF && $i ~ /^[0-9]+$/; i++) s += $i; print s }' /proc/interrupts)
 	check "its NMIs come while the processor works: $a, then $b" [ "$b" -gt "$a" ]
 	check "and find no lockup" sh -c "! dmesg | grep -qiE 'hard lockup|soft lockup'"
