@@ -387,9 +387,9 @@ body! {
         if FL == 1 { cpu.change_status_flags(CF | ZF, f) }
         op.add(1)
     }
-    /// VZEROUPPER
+    /// VZEROUPPER of `a` registers: those that the mode has.
     VZeroUpper(cpu, op) {
-        for n in 0..16 {
+        for n in 0..(*op).a {
             clear::<4>(vec(cpu, n));
         }
         op.add(1)

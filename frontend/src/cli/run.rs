@@ -16,14 +16,14 @@ use std::time::Instant;
 pub struct Args {
     #[command(flatten)]
     machine: Options,
-    #[command(flatten)]
-    host: vpmu::Host,
     /// Print counts and speed at the end, on standard error (the default)
     #[arg(long, overrides_with = "no_summary")]
     summary: bool,
     /// Do not
     #[arg(long)]
     no_summary: bool,
+    #[command(flatten)]
+    host: vpmu::Host,
 }
 
 const EXAMPLES: &str = "\
@@ -41,10 +41,10 @@ Examples:
 /// Files that cannot be read, images that cannot be started.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let mut machine = Guest::of(&args.machine, None)?.machine(&args.machine)?;
+    args.host.put_under(&mut machine)?;
     if args.machine.observe {
         machine.observe_always();
     }
-    args.host.put_under(&mut machine)?;
     let mut console = Console::open(args.machine.realtime)?;
     let start = Instant::now();
     let end = match args.host.interval() {

@@ -51,10 +51,10 @@ fn scenario(file: &File) -> Result<Scenario> {
     file.exit.iter().try_for_each(|exit| set_exit(&mut exits, exit))?;
     let host_rates = rates(&file.host_rates)?;
     let cpus = file.cpu.iter().map(cpu).collect::<Result<Vec<CpuSpec>>>()?;
-    let one = CpuSpec { shape: Shape::SAPPHIRE_RAPIDS, busy: false, slice: 0, host_turn: 0 };
+    let one = CpuSpec { shape: Shape::SAPPHIRE_RAPIDS, busy: false, idle_polls: false, slice: 0, host_turn: 0 };
     let cpus = if cpus.is_empty() { vec![one] } else { cpus };
     let counted = file.guest.iter().map(counting).collect::<Result<Vec<Counting>>>()?;
-    let guests = file.guest.iter().zip(&counted).map(|(g, counting)| guest(g, counting, cpus.len()));
+    let guests = file.guest.iter().zip(&counted).map(|(g, counting)| guest(file, g, counting, cpus.len()));
     let guests = guests.collect::<Result<Vec<GuestSpec>>>()?;
     let events = file.event.iter().enumerate().map(|(n, e)| event_spec(file, n, e, cpus.len()));
     let events = events.collect::<Result<Vec<EventSpec>>>()?;
@@ -83,6 +83,7 @@ fn cpu(cpu: &file::Cpu) -> Result<CpuSpec> {
     Ok(CpuSpec {
         shape: shape(cpu.counters.as_ref(), Shape::SAPPHIRE_RAPIDS)?,
         busy: cpu.busy,
+        idle_polls: cpu.idle_polls,
         slice: cycles_or(cpu.slice.as_ref(), 0)?,
         host_turn: cycles_or(cpu.host_turn.as_ref(), 0)?,
     })
@@ -154,7 +155,7 @@ fn counting(guest: &file::Guest) -> Result<Counting> {
     Ok(counting)
 }
 
-fn guest(guest: &file::Guest, counting: &Counting, cpus: usize) -> Result<GuestSpec> {
+fn guest(file: &File, guest: &file::Guest, counting: &Counting, cpus: usize) -> Result<GuestSpec> {
     if guest.cpu as usize >= cpus {
         let remedy = format!("there are {cpus} CPUs, from 0");
         return Err(complain(&guest.name, format!("there is no CPU {}", guest.cpu), remedy));
@@ -170,6 +171,7 @@ fn guest(guest: &file::Guest, counting: &Counting, cpus: usize) -> Result<GuestS
         cpu: guest.cpu,
         apic_in_kernel: !guest.apic_in_user_space,
         setup: counting.writes(),
+        thread_of: guest.thread_of.as_ref().map(|name| guest_place(file, name)).transpose()?,
         executed: guest.is_executed(),
         program: program.iter().map(word).collect::<Result<Vec<Segment>>>()?,
         rates: [rates(&guest.rates)?; 2],
@@ -223,7 +225,8 @@ fn filter(filter: &Spanned<file::Filter>) -> Result<Permission> {
 
 fn event_spec(file: &File, n: usize, given: &file::Event, cpus: usize) -> Result<EventSpec> {
     let mut attr = event(given.counts.get_ref()).map_err(|what| complain(&given.counts, what, events()))?;
-    (attr.pinned, attr.disabled) = (given.pinned, given.disabled);
+    (attr.pinned, attr.disabled, attr.inherit) =
+        (given.pinned, given.disabled, given.inherit.as_ref().is_some_and(|i| *i.get_ref()));
     let number = |n: &Spanned<u64>| *n.get_ref();
     attr.sample = match (given.period.as_ref().map(number), given.frequency.as_ref().map(number)) {
         (None, None) => Sample::None,

@@ -129,6 +129,13 @@ fn event(event: &Event, lasts: u64) -> Result {
             return wrong(number, "a sample each 0 events", "leave it away to count only");
         }
     }
+    if let Some(inherit) = event.inherit.as_ref().filter(|i| *i.get_ref() && event.guest.is_none()) {
+        return wrong(
+            inherit,
+            "a CPU has no children",
+            "inherit belongs to an event that follows a guest: guest = \"vm\"",
+        );
+    }
     let from = event.at.as_ref().map_or(Ok(0), cycles)?;
     event.at.as_ref().map_or(Ok(()), |at| within(at, lasts))?;
     match &event.until {
@@ -144,6 +151,9 @@ fn guest(guest: &Guest, lasts: u64) -> Result {
     guest.at.as_ref().map_or(Ok(()), |at| within(at, lasts))?;
     runs_one_thing(guest)?;
     percent(guest.tsc.as_ref(), 1, 10_000)?;
+    if let Some(parent) = guest.thread_of.as_ref().filter(|parent| parent.get_ref() == guest.name.get_ref()) {
+        return wrong(parent, "it forks itself", "name another guest");
+    }
     if let (Some(tsc), None) = (&guest.tsc, &guest.aperf) {
         return wrong(tsc, "a TSC that nobody reads", "it matters beside aperf: aperf = \"intercept\"");
     }

@@ -24,6 +24,17 @@ pub enum Along {
     Aperf,
 }
 
+impl Along {
+    /// As `--compare` takes it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Along::Policies => "policies",
+            Along::Modes => "modes",
+            Along::Aperf => "aperf",
+        }
+    }
+}
+
 fn variants(scenario: &Scenario, along: Along) -> Vec<(String, Scenario)> {
     let with = |change: &dyn Fn(&mut Scenario)| {
         let mut other = scenario.clone();

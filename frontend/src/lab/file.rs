@@ -70,6 +70,9 @@ pub struct Cpu {
     /// The host has work of its own.
     #[serde(default)]
     pub busy: bool,
+    /// While nobody wants it, its idle task polls.
+    #[serde(default)]
+    pub idle_polls: bool,
     /// How long a guest runs before somebody else may.
     pub slice: Option<Spanned<String>>,
     /// How long the host's own work takes after each slice.
@@ -131,6 +134,8 @@ pub struct Event {
     /// Opened disabled.
     #[serde(default)]
     pub disabled: bool,
+    /// Tasks that its task forks are counted too.
+    pub inherit: Option<Spanned<bool>>,
     /// Its group's leader.
     pub group: Option<Spanned<String>>,
     /// Events from sample to sample.
@@ -185,6 +190,8 @@ pub struct Guest {
     pub tsc: Option<Spanned<u64>>,
     /// The PMU that is selected for it.
     pub selects: Option<u32>,
+    /// The guest whose task forks this one's, when it starts.
+    pub thread_of: Option<Spanned<String>>,
     /// When it starts.
     pub at: Option<Spanned<String>>,
 }

@@ -17,7 +17,7 @@ mod guest;
 mod report;
 mod run;
 
-pub use report::{AperfReport, CounterReport, CpuReport, EventReport, GuestReport, Note, Report};
+pub use report::{AperfReport, CounterReport, CpuReport, EventReport, GuestReport, Note, Report, Stay};
 pub use run::{run, run_with};
 
 use super::aperf::{AperfCosts, Design};
@@ -109,6 +109,8 @@ pub struct CpuSpec {
     pub shape: Shape,
     /// The host runs its own work whenever no guest does; else it idles.
     pub busy: bool,
+    /// While nobody wants it, its idle task polls: it executes the host's kernel, which events may exclude.
+    pub idle_polls: bool,
     /// Cycles that a guest runs before somebody else may.
     pub slice: u64,
     /// Cycles that the host's own work takes after each slice; 0: none.
@@ -169,6 +171,8 @@ pub struct GuestSpec {
     pub permission: Permission,
     /// Where its vCPU runs.
     pub cpu: u32,
+    /// Its vCPU's task was forked by that guest's when it started, by place: events that inherit follow it.
+    pub thread_of: Option<usize>,
     /// Its local APIC is the kernel's.
     pub apic_in_kernel: bool,
     /// It is a machine that is really executed: [`run_with`] is given one for it. Setup, program and rates say nothing then.

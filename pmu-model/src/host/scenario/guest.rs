@@ -37,6 +37,8 @@ pub struct Guest {
     pub vm: Option<VmPmu>,
     /// What it is to do as soon as it runs.
     pub pending: Vec<Segment>,
+    /// Events that it inherited when it was forked, by place.
+    pub inherited: Vec<usize>,
     /// What is kept of it between stretches, where it is executed.
     pub live: Live,
     /// Counters that it ever programmed.
@@ -72,6 +74,7 @@ impl Guest {
             clock: clock(scenario, spec),
             vm: VmPmu::new(&scenario.pmus, spec.cpu),
             pending: Vec::new(),
+            inherited: Vec::new(),
             live: Live::sharing(scenario.exits),
             programmed: Counters::NONE,
         }

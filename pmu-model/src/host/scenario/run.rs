@@ -3,11 +3,11 @@
 mod outside;
 
 use super::guest::Guest;
-use super::report::{CpuReport, EventReport, Note, Report};
+use super::report::{CpuReport, EventReport, Note, Report, Stay};
 use super::{Follow, Scenario, Segment, Stream};
 use crate::host::admission::Admission;
 use crate::host::aperf::Residence;
-use crate::host::attr::{EventId, TaskId};
+use crate::host::attr::{EventId, Target, TaskId};
 use crate::host::cell::{Cell, Happening, Ledger, Privilege, World};
 use crate::host::constraint::Counter;
 use crate::host::event::{Event, Reading};
@@ -49,6 +49,9 @@ struct Run<'a> {
     events: Vec<EventRun>,
     admission: Admission,
     owners: Owners,
+    stays: Vec<Stay>,
+    /// Where each guest's vCPU is, by its last entry in `stays`.
+    staying: Vec<Option<usize>>,
     notes: Vec<Note>,
     /// The machines of guests that are executed, by place.
     machines: Vec<Option<Box<dyn Execution>>>,
@@ -103,6 +106,8 @@ impl<'a> Run<'a> {
             events: vec![event; scenario.events.len()],
             admission: Admission::default(),
             owners: Owners::default(),
+            stays: Vec::new(),
+            staying: vec![None; scenario.guests.len()],
             notes: Vec::new(),
             machines: Vec::new(),
         }
@@ -195,15 +200,22 @@ impl<'a> Run<'a> {
 
     /// What happened since the last time goes to the events that were there for it.
     fn settle(&mut self, c: usize) {
+        self.settle_as(c, false);
+    }
+
+    /// The same; `idle`: the idle task did it.
+    fn settle_as(&mut self, c: usize, idle: bool) {
         let core = &mut self.cores[c];
         let did = core.cpu.ledger.since(&core.settled);
         core.settled = core.cpu.ledger;
         let enabled: Vec<bool> = self.events.iter().map(|event| event.open && event.enabled).collect();
-        for ((event, spec), here) in self.events.iter_mut().zip(&self.scenario.events).zip(&enabled) {
+        let heirs: &[usize] = core.running.map_or(&[], |g| &self.guests[g].inherited);
+        let events = self.events.iter_mut().zip(&self.scenario.events).zip(&enabled).enumerate();
+        for (n, ((event, spec), here)) in events.filter(|(_, ((_, spec), _))| !(idle && spec.attr.exclude.idle)) {
             let leads = spec.leader.is_none_or(|leader| enabled.get(leader).copied().unwrap_or(false));
             let follows = match spec.follow {
                 Follow::Cpu(cpu) => cpu == core.cpu.id,
-                Follow::Guest(g) => core.running == Some(g),
+                Follow::Guest(g) => core.running == Some(g) || heirs.contains(&n),
             };
             if *here && leads && follows {
                 event.did.add(&did);
@@ -248,6 +260,18 @@ impl<'a> Run<'a> {
                 _ => Residence::Stolen,
             };
             guest.pass(place, cycles, percent);
+            let to = core.now.saturating_add(cycles);
+            let stay = Stay { guest: g, cpu: core.cpu.id, place, from: core.now, to };
+            let last = self.staying[g].and_then(|n| self.stays.get_mut(n));
+            let goes_on = |last: &&mut Stay| (last.cpu, last.place, last.to) == (stay.cpu, stay.place, stay.from);
+            match last.filter(goes_on) {
+                Some(last) => last.to = to,
+                None if cycles != 0 => {
+                    self.staying[g] = Some(self.stays.len());
+                    self.stays.push(stay);
+                }
+                None => {}
+            }
         }
         core.now = core.now.saturating_add(cycles);
     }
@@ -264,9 +288,22 @@ impl<'a> Run<'a> {
             let user = (u128::from(cycles) * u128::from(self.scenario.host_user_percent.min(100)) / 100) as u64;
             self.host_runs(c, Privilege::User, user);
             self.host_runs(c, Privilege::Kernel, cycles - user);
+        } else if self.scenario.cpus[c].idle_polls {
+            self.idles(c, cycles);
         } else {
             self.elapse(c, cycles, Residence::Stolen);
         }
+    }
+
+    /// The idle task polls.
+    fn idles(&mut self, c: usize, cycles: u64) {
+        self.settle(c);
+        let cpu = &mut self.cores[c].cpu;
+        cpu.perf.set_idle(&mut cpu.pmu, true);
+        self.host_runs(c, Privilege::Kernel, cycles);
+        self.settle_as(c, true);
+        let cpu = &mut self.cores[c].cpu;
+        cpu.perf.set_idle(&mut cpu.pmu, false);
     }
 
     fn host_runs(&mut self, c: usize, ring: Privilege, cycles: u64) {
@@ -478,7 +515,7 @@ impl<'a> Run<'a> {
         });
         let guests = guests.collect();
         let events = (0..self.events.len()).map(|n| self.event_report(n)).collect();
-        Report { end, spans: self.owners.finish(end), events, guests, cpus, notes: self.notes }
+        Report { end, spans: self.owners.finish(end), stays: self.stays, events, guests, cpus, notes: self.notes }
     }
 
     fn event_report(&mut self, n: usize) -> EventReport {
@@ -487,9 +524,12 @@ impl<'a> Run<'a> {
         for core in &mut self.cores {
             core.cpu.perf.update(&mut core.cpu.pmu, id);
         }
-        let on_cpu = self.cores.iter().find_map(|core| core.cpu.perf.find(id));
-        let away = self.guests.iter().find_map(|guest| guest.vcpu.context().find(id));
-        let event = self.events[n].closed.as_ref().or(on_cpu).or(away);
+        let on_cpu = self.cores.iter().filter_map(|core| core.cpu.perf.find(id));
+        let away = self.guests.iter().filter_map(|guest| guest.vcpu.context().find(id));
+        // The one that was opened comes before those that were inherited from it.
+        let mut family: Vec<&Event> = self.events[n].closed.iter().chain(on_cpu).chain(away).collect();
+        family.sort_by_key(|event| event.target != target_of(spec.follow));
+        let event = family.first().copied();
         let kind = spec.attr.hardware_config().ok().flatten().and_then(Happening::of_event);
         let cells = kind.map_or_else(Default::default, |kind| did.of(kind));
         EventReport {
@@ -497,11 +537,19 @@ impl<'a> Run<'a> {
             kind,
             cells,
             truth: cells.sum(spec.attr.exclude.cells()),
-            reading: event.map(Reading::of),
+            reading: Reading::of_family(family.iter().copied()),
             state: event.map(|event| event.state),
             samples: event.map_or(0, |event| event.samples),
             throttles: event.map_or(0, |event| event.throttles),
         }
+    }
+}
+
+/// Whom an event was opened for.
+fn target_of(follow: Follow) -> Target {
+    match follow {
+        Follow::Cpu(cpu) => Target::Cpu(cpu),
+        Follow::Guest(g) => Target::Task(TaskId(g as u32), None),
     }
 }
 
