@@ -22,7 +22,7 @@ int main(void) {{ int lacks = 0; __builtin_cpu_init();
 {} return lacks; }}
 """
 BUILD = r"""
-mkdir -p bin
+mkdir -p bin; rm -f .failed
 gcc -w -O -o bin/features features.c
 while read -r name bits sources; do
 	read -r flags
