@@ -16,13 +16,13 @@ ABSENT = re.compile(r"(xop|fma4|tbm|sse4a|avx512er|avx512pf|avx5124|avx512vp2int
 FEATURES = ("cmov mmx sse sse2 sse3 ssse3 sse4.1 sse4.2 popcnt avx avx2 fma bmi bmi2 lzcnt movbe adx aes pclmul sha gfni vaes "
             "vpclmulqdq f16c fsgsbase rdrnd rdseed xsave xsavec xsaveopt xsaves clflushopt clwb movdiri movdir64b serialize "
             "waitpkg pku rdpid avxvnni avx512f avx512bw avx512cd avx512dq avx512vl avx512vbmi avx512vbmi2 avx512vnni "
-            "avx512ifma avx512bitalg avx512vpopcntdq avx512bf16").split()
+            "avx512ifma avx512bitalg avx512vpopcntdq avx512bf16 avx512fp16").split()
 CHECK = """#include <stdio.h>
 int main(void) {{ int lacks = 0; __builtin_cpu_init();
 {} return lacks; }}
 """
 BUILD = r"""
-mkdir -p bin
+mkdir -p bin; rm -f .failed
 gcc -w -O -o bin/features features.c
 while read -r name bits sources; do
 	read -r flags
@@ -94,5 +94,5 @@ def run(context: Context) -> Report:
     report.skipped += [f"{name}: {known.skip(name)}" for name in unbuilt if known.skip(name)]
     programs = [Program(name, f"bin/{name}") for name in names]
     compare(context, report, work, programs, [f"bin/{name}" for name in names], "gcc", *context.kernels[:1],
-            native_of=lambda name, output: output.replace(b"SKIPPED", b"PASSED"))
+            native_of=lambda name, output: b"status 0\n" if name == "features" else output.replace(b"SKIPPED", b"PASSED"))
     return report

@@ -42,15 +42,19 @@ class Program:
 def built(context: Context, name: str, recipe: str, prepare=None, seconds: float = 3600) -> Path:
     """The folder in which `recipe`, a shell script, built the programs of suite `name`; `prepare` puts sources there."""
     work = context.cache / "built" / name
-    mark = work / ".recipe"
+    begun, mark = work / ".begun", work / ".recipe"
     digest = hashlib.sha256(recipe.encode()).hexdigest()
-    if mark.exists() and mark.read_text() == digest:
+    is_mine = lambda file: file.exists() and file.read_text() == digest
+    if is_mine(mark):
         return work
     tree = context.packages.tree("build", BUILD)
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    if prepare:
-        prepare(work)
+    # What was interrupted goes on: recipes leave alone what they find built.
+    if not is_mine(begun):
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        if prepare:
+            prepare(work)
+        begun.write_text(digest)
     print(f"building {name}", flush=True)
     (work / ".build.sh").write_text(recipe)
     output, status = native.run(tree, work, "sh .build.sh", seconds)
