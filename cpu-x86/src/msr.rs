@@ -249,6 +249,8 @@ impl Cpu {
             Some(row) => Some((row.write)(self, msr, v)),
             None => self.with_doors(|doors, now| doors.msr_write(msr, v, now)),
         };
+        // A monitor may want to hear from now on of accesses that were left out so far.
+        self.tell_all();
         written.unwrap_or_else(|| self.refuse(msr, Some(v)).map(|_| ())).map_err(|Refused| Stop::gp(0))
     }
 
