@@ -126,6 +126,29 @@ unsafe fn give<const K: usize>(cpu: &mut Cpu, n: u8, v: &V) {
     }
 }
 
+/// Calls the kernel behind `op` on registers. Not inlined: a handler whose values a kernel is shown could not go on by a
+/// tail call.
+#[inline(never)]
+unsafe fn of_registers<const S: usize, const K: usize>(cpu: &mut Cpu, op: *const Op) -> bool {
+    // SAFETY: the contract of `Body::run`.
+    unsafe {
+        let (a, b) = (value::<K>(cpu, (*op).b), value::<K>(cpu, (*op).c));
+        kernel::<S, K>(cpu, op, &a, &b)
+    }
+}
+
+/// Likewise on a register and `bytes` of memory at `p`.
+#[inline(never)]
+unsafe fn of_memory<const S: usize, const K: usize>(cpu: &mut Cpu, op: *const Op, p: *const u8, bytes: usize) -> bool {
+    let mut b = V::ZERO;
+    // SAFETY: the contract of `Body::run`; `host` gave the address for so many bytes.
+    unsafe {
+        core::ptr::copy_nonoverlapping(p, b.0.as_mut_ptr(), bytes);
+        let a = value::<K>(cpu, (*op).d);
+        kernel::<S, K>(cpu, op, &a, &b)
+    }
+}
+
 /// Does signature `s` compute in a floating-point environment?
 const fn floats(s: usize) -> bool {
     use kernel_op::*;
@@ -228,8 +251,7 @@ fn string_index(cpu: &mut Cpu, a: u128, b: u128, imm: u8) {
 body! {
     /// A kernel of registers b and c, to a
     KernelRr<S, K>(cpu, op) {
-        let (a, b) = (value::<K>(cpu, (*op).b), value::<K>(cpu, (*op).c));
-        if !kernel::<S, K>(cpu, op, &a, &b) { return leave(cpu, Leave::General) }
+        if !of_registers::<S, K>(cpu, op) { return leave(cpu, Leave::General) }
         op.add(2)
     }
     /// A kernel of register d and [m], to a
@@ -237,18 +259,13 @@ body! {
         let at = ea::<5>(cpu, op);
         if K == 3 && at & 15 != 0 { return leave(cpu, Leave::General) }
         let p = hit!(whole::<Eye, K, false>(cpu, at));
-        let mut b = V::ZERO;
-        core::ptr::copy_nonoverlapping(p, b.0.as_mut_ptr(), 16 * pieces(K));
-        let a = value::<K>(cpu, (*op).d);
-        if !kernel::<S, K>(cpu, op, &a, &b) { return leave(cpu, Leave::General) }
+        if !of_memory::<S, K>(cpu, op, p, 16 * pieces(K)) { return leave(cpu, Leave::General) }
         op.add(2)
     }
     /// Likewise with `1 << W` bytes of memory
     KernelLow<S, K, W>(cpu, op) {
         let p = hit!(host::<Eye, W, false>(cpu, ea::<5>(cpu, op)));
-        let b = V::low(get_host::<W>(p));
-        let a = value::<K>(cpu, (*op).d);
-        if !kernel::<S, K>(cpu, op, &a, &b) { return leave(cpu, Leave::General) }
+        if !of_memory::<S, K>(cpu, op, p, 1 << W) { return leave(cpu, Leave::General) }
         op.add(2)
     }
     /// Comparison of registers b and c into an opmask register
