@@ -141,6 +141,7 @@ impl Cpu {
         }
         self.cr3 = v;
         self.on_paging_change(Paging::Cr3 { keep });
+        self.with_doors(|doors, _| doors.space_loaded());
         Ok(())
     }
 
@@ -191,6 +192,7 @@ impl Cpu {
         self.pdpte = self.pdptes(self.cr0, cr3, self.cr4).map_err(|_| Stop::ts(error))?;
         self.cr3 = cr3;
         self.on_paging_change(Paging::Cr3 { keep: false });
+        self.with_doors(|doors, _| doors.space_loaded());
         Ok(())
     }
 

@@ -335,6 +335,19 @@ impl Cpu {
         Ok(())
     }
 
+    /// A debug exception disables architectural last branch records; the PMU does so itself where it is told of a delivery.
+    /// Source: SDM vol. 3B, 20.1.4.
+    fn disable_branch_records(&mut self) {
+        const LBR_CTL: u32 = 0x14ce;
+        if self.offered().lbr {
+            self.with_doors(|doors, now| {
+                if let Some(Ok(ctl)) = doors.msr_read(LBR_CTL, now) {
+                    let _ = doors.msr_write(LBR_CTL, ctl & !1, now);
+                }
+            });
+        }
+    }
+
     /// INT1 (ICEBP): #DB without a privilege check and without a mark in DR6.
     ///
     /// # Errors
@@ -348,6 +361,7 @@ impl Cpu {
         let held = std::mem::take(&mut self.pending_debug);
         self.report_debug(held);
         self.note(&e);
+        self.disable_branch_records();
         self.no_step = stepping;
         Ok(())
     }

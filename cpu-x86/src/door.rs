@@ -1,6 +1,7 @@
 //! The doors: all that a processor can reach outside itself, given to it for the length of a run.
 
 use crate::monitor::Monitor;
+use crate::msr::Pace;
 use emu_core::Gpa;
 
 /// CPUID leaf by which a program of any ring marks a point; it answers as any leaf beyond the highest.
@@ -35,8 +36,27 @@ pub struct Counts {
     pub user: Facts,
     /// Unhalted core cycles: in the default model one an instruction.
     pub cycles: u64,
+    /// Those in CPL 3 beyond one for each of its instructions: of repeated string instructions that are not done.
+    pub user_waits: u64,
     /// TSC ticks since power-on, before any write or offset; goes on through HLT.
     pub clock: u64,
+    /// How many ticks go by in how many cycles.
+    pub pace: Pace,
+}
+
+impl Counts {
+    /// So many unhalted cycles go by, and with them time; what is left of a tick is carried to the next cycle.
+    pub fn pass(&mut self, cycles: u64) {
+        let before = self.pace.ticks(self.cycles);
+        self.cycles = self.cycles.wrapping_add(cycles);
+        self.clock = self.clock.wrapping_add(self.pace.ticks(self.cycles).wrapping_sub(before));
+    }
+
+    /// In how many unhalted cycles the clock will have gone on by `ticks`; saturates.
+    pub fn cycles_in(&self, ticks: u64) -> u64 {
+        let then = self.pace.ticks(self.cycles).saturating_add(ticks);
+        self.pace.cycles(then).saturating_sub(self.cycles)
+    }
 }
 
 /// A door said no: the instruction raises #GP(0).
@@ -58,6 +78,8 @@ pub struct Registers {
 pub trait Sampled {
     /// The integer registers.
     fn registers(&self) -> Registers;
+    /// The time-stamp counter, as RDTSC would read it here.
+    fn tsc(&self) -> u64;
     /// XMM register `n` (below 16).
     fn xmm(&self, n: usize) -> u128;
     /// Reads memory at a linear address with supervisor privilege; false: not there, nothing was read.
@@ -67,24 +89,47 @@ pub trait Sampled {
 }
 
 /// What lies outside the processor. `now` is the processor's own count at the instruction that asks, that instruction
-/// not included.
+/// not included. Where a board does not say otherwise, there is nothing: memory and ports read all ones, no MSR and no
+/// counter is known, no interrupt is sent or wanted.
 pub trait Doors {
     /// Reads device memory; all ones where nobody answers. `bytes` is 1, 2, 4 or 8.
-    fn memory_read(&mut self, at: Gpa, bytes: u32, now: &Counts) -> u64;
+    fn memory_read(&mut self, at: Gpa, bytes: u32, now: &Counts) -> u64 {
+        let _ = (at, bytes, now);
+        u64::MAX
+    }
     /// Writes device memory.
-    fn memory_write(&mut self, at: Gpa, bytes: u32, value: u64, now: &Counts);
+    fn memory_write(&mut self, at: Gpa, bytes: u32, value: u64, now: &Counts) {
+        let _ = (at, bytes, value, now);
+    }
     /// IN. `bytes` is 1, 2 or 4.
-    fn port_read(&mut self, port: u16, bytes: u32, now: &Counts) -> u32;
+    fn port_read(&mut self, port: u16, bytes: u32, now: &Counts) -> u32 {
+        let _ = (port, bytes, now);
+        u32::MAX
+    }
     /// OUT.
-    fn port_write(&mut self, port: u16, bytes: u32, value: u32, now: &Counts);
+    fn port_write(&mut self, port: u16, bytes: u32, value: u32, now: &Counts) {
+        let _ = (port, bytes, value, now);
+    }
     /// RDMSR of an MSR that the processor itself does not have: the PMU's. `None`: not an MSR at all.
-    fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>>;
+    fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
+        let _ = (msr, now);
+        None
+    }
     /// WRMSR, likewise.
-    fn msr_write(&mut self, msr: u32, value: u64, now: &Counts) -> Option<Result<(), Refused>>;
+    fn msr_write(&mut self, msr: u32, value: u64, now: &Counts) -> Option<Result<(), Refused>> {
+        let _ = (msr, value, now);
+        None
+    }
     /// RDPMC with selector `ecx` (privilege was checked).
-    fn rdpmc(&mut self, ecx: u32, now: &Counts) -> Result<u64, Refused>;
+    fn rdpmc(&mut self, ecx: u32, now: &Counts) -> Result<u64, Refused> {
+        let _ = (ecx, now);
+        Err(Refused)
+    }
     /// CPUID leaves that the PMU defines (0Ah, 1Ch, 23h…): `None` leaves them zero.
-    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]>;
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
+        let _ = (leaf, subleaf);
+        None
+    }
     /// Is supervisor state component `n` of the XSAVE family, whose registers are behind the doors, out of its initial
     /// configuration?
     fn component_in_use(&mut self, n: u32) -> bool {
@@ -104,68 +149,53 @@ pub trait Doors {
         let _ = (n, now);
         if from.is_none() { Ok(()) } else { Err(Refused) }
     }
+    /// The processor is initialised by INIT: IA32_DEBUGCTL is zero, and what lies behind the doors does what INIT does to it.
+    fn init(&mut self, now: &Counts) {
+        let _ = now;
+    }
     /// The local APIC sends an inter-processor interrupt: the board delivers it (also to this processor) after the
     /// instruction. `icr` is the 64-bit interrupt command register in x2APIC layout.
-    fn send_ipi(&mut self, icr: u64);
+    fn send_ipi(&mut self, icr: u64) {
+        let _ = icr;
+    }
     /// The local APIC signals end of a level-triggered interrupt to the IOAPICs.
-    fn end_of_interrupt(&mut self, vector: u8);
+    fn end_of_interrupt(&mut self, vector: u8) {
+        let _ = vector;
+    }
     /// The 8259A pair is asked for the vector of the interrupt it requests (INTA cycle).
-    fn acknowledge_pic(&mut self) -> u8;
+    fn acknowledge_pic(&mut self) -> u8 {
+        0xff
+    }
     /// How many more instructions may retire in `ring` before [`Doors::pmu_settle`] must be called: a lower bound of
     /// the distance to the next counter overflow. `u64::MAX` when no counter can overflow.
-    fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64;
+    fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
+        let _ = (now, ring);
+        u64::MAX
+    }
     /// The processor stands at an instruction boundary with exactly `now` retired. True: the PMU requests an
     /// interrupt (PMI), which the local APIC delivers through LVTPC.
-    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool;
+    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
+        let _ = (now, processor);
+        false
+    }
     /// Who wants to be told what runs, if anyone. Asked whenever the run loop looks around.
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         None
     }
     /// CPUID leaf [`MARK_LEAF`] is asked for with `value` in ECX: the guest marks a point for who looks on from outside.
     fn marked(&mut self, _value: u32) {}
+    /// CR3 was loaded, by MOV or by a task switch: another address space is in force, or the same one anew. Behind the
+    /// instruction the run loop looks around.
+    fn space_loaded(&mut self) {}
     /// Does the board want the processor to leave its run at the next instruction boundary (a line changed, a
     /// message is waiting, the machine is to stop)? Asked after every access to a device or the PMU.
-    fn wants_attention(&self) -> bool;
-}
-
-/// Doors with nothing behind them: memory reads all ones, ports likewise, every foreign MSR is unknown. For tests and
-/// for programs that bring no board.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoDoors;
-
-impl Doors for NoDoors {
-    fn memory_read(&mut self, _at: Gpa, _bytes: u32, _now: &Counts) -> u64 {
-        u64::MAX
-    }
-    fn memory_write(&mut self, _at: Gpa, _bytes: u32, _value: u64, _now: &Counts) {}
-    fn port_read(&mut self, _port: u16, _bytes: u32, _now: &Counts) -> u32 {
-        u32::MAX
-    }
-    fn port_write(&mut self, _port: u16, _bytes: u32, _value: u32, _now: &Counts) {}
-    fn msr_read(&mut self, _msr: u32, _now: &Counts) -> Option<Result<u64, Refused>> {
-        None
-    }
-    fn msr_write(&mut self, _msr: u32, _value: u64, _now: &Counts) -> Option<Result<(), Refused>> {
-        None
-    }
-    fn rdpmc(&mut self, _ecx: u32, _now: &Counts) -> Result<u64, Refused> {
-        Err(Refused)
-    }
-    fn cpuid(&mut self, _leaf: u32, _subleaf: u32) -> Option<[u32; 4]> {
-        None
-    }
-    fn send_ipi(&mut self, _icr: u64) {}
-    fn end_of_interrupt(&mut self, _vector: u8) {}
-    fn acknowledge_pic(&mut self) -> u8 {
-        0xff
-    }
-    fn pmu_deadline(&mut self, _now: &Counts, _ring: Ring) -> u64 {
-        u64::MAX
-    }
-    fn pmu_settle(&mut self, _now: &Counts, _processor: &mut dyn Sampled) -> bool {
-        false
-    }
     fn wants_attention(&self) -> bool {
         false
     }
 }
+
+/// Doors with nothing behind them. For tests and for programs that bring no board.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDoors;
+
+impl Doors for NoDoors {}

@@ -6,7 +6,8 @@
 //!
 //! 1. `describe` once for each block decoded; the number it returns names the block from then on.
 //! 2. `enter` when control reaches a block. The block entered before it ran to its end, unless `cut` said otherwise, and
-//!    its last instruction went to the address now entered. `single` likewise for an instruction run on its own.
+//!    its last instruction went to the address now entered. `single` likewise for an instruction run on its own. `pass` is
+//!    `enter` for blocks within the page and in the ring of the one entered last, many at once.
 //! 3. `access` for each data access of the block entered last, before the access is made.
 //! 4. `settle` when what is pending must be booked because control leaves the blocks: the last block went to `to`.
 //! 5. `happened` for all else.
@@ -121,6 +122,9 @@ pub trait Monitor {
     fn forget(&mut self);
     /// Control reaches block `block`, at linear address `at`, in `ring`.
     fn enter(&mut self, block: u32, at: u64, ring: Ring, translate: &mut dyn Translate);
+    /// Control reaches these blocks, one after the other. Each of them, and the one entered before them, lies in one page,
+    /// the same for all, and so do their linear addresses; the ring is that of the last `enter`.
+    fn pass(&mut self, blocks: &[u32]);
     /// Control reaches one instruction, in `code`, that is run on its own.
     fn single(&mut self, code: &Code, at: u64, ring: Ring, translate: &mut dyn Translate);
     /// Of the block entered last only the first `ran` instructions retired.

@@ -10,6 +10,10 @@ impl Sampled for Cpu {
         Registers { flags: self.flags(), ip: self.code_address(self.rip), general }
     }
 
+    fn tsc(&self) -> u64 {
+        self.shown_clock.max(self.counts().clock).wrapping_add(self.msr.tsc_adjust)
+    }
+
     fn xmm(&self, n: usize) -> u128 {
         let mut low = [0; 16];
         low.copy_from_slice(&self.vec[n].0[..16]);

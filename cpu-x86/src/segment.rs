@@ -130,6 +130,7 @@ impl Cpu {
     /// Sets the current privilege level: the only place outside [`Cpu::new`] that does.
     pub(crate) fn set_cpl(&mut self, cpl: u8) {
         self.cpl = cpl & 3;
+        self.tell_next();
     }
 
     /// Linear address of the `bytes`-byte descriptor that `selector` names, if it is within its table.

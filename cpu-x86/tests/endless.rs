@@ -12,7 +12,9 @@ fn time_passes_in_a_repetition_that_never_ends() {
     let mut cpu = Cpu::bare_64bit(ram);
     (cpu.regs[1], cpu.regs[7]) = (0xffff_fff0, 0x10_0000);
     (cpu.rip, cpu.next_rip) = (0x1_0000, 0x1_0000);
+    cpu.cpl = 3;
     assert_eq!(cpu.run(&mut NoDoors, 40_000), Exit::Time);
+    assert_eq!(cpu.counts().user_waits, 1 << 16, "cycles of the ring that repeats");
     // Two pieces of 2^20 elements, 2^15 cycles each; nothing has retired.
     assert_eq!((cpu.counts().clock, cpu.counts().cycles, cpu.counts().kernel.instructions), (1 << 16, 1 << 16, 0));
     assert_eq!((cpu.regs[1], cpu.regs[7], cpu.rip), (0xffff_fff0 - (2 << 20), 0x30_0000, 0x1_0000));

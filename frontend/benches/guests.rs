@@ -2,6 +2,9 @@
 //!
 //! `cargo bench --bench guests -- [--rounds N] [--peers unhalted,qemu,bochs,native] [GUEST...]`
 //!
+//! Of unhalted itself there are `armed`, with all twelve counters counting, `observed`, with the core model on, and
+//! `observed+armed`, with both.
+//!
 //! Every round runs each guest on each peer in turn, so that a change of the machine's mood meets all of them; the median
 //! of the rounds counts. Time is the CPU time of the process between the guest's BEGIN and END markers. The checksums
 //! that the guests print must be right. Instruction counts and checksums: `../shared/bench/guests/README.md` (a REP
@@ -116,7 +119,9 @@ fn can_run(peer: &str, arguments: &Arguments, built: &Path) -> bool {
         command.arg(flag).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
     };
     let problem = match peer {
-        "unhalted" => (!arguments.unhalted.exists()).then(|| format!("{} is not built", arguments.unhalted.display())),
+        "unhalted" | "armed" | "observed" | "observed+armed" => {
+            (!arguments.unhalted.exists()).then(|| format!("{} is not built", arguments.unhalted.display()))
+        }
         "qemu" => (!answers("qemu-system-x86_64", "--version")).then(|| "install qemu-system-x86".to_owned()),
         "bochs" if !answers("bochs", "--help") => Some("install bochs, bochsbios and bochs-term".to_owned()),
         "bochs" => make(&arguments.source, built, "iso")
@@ -131,14 +136,31 @@ fn can_run(peer: &str, arguments: &Arguments, built: &Path) -> bool {
     problem.is_none()
 }
 
+/// Counts with all twelve counters: the general ones count two exact events and six of the core model's in both rings, or
+/// eight times instructions where the model does not observe; nothing overflows soon.
+fn arm(command: &mut Command, observed: bool) {
+    // LLC misses, mispredicted branches, STLB-missing loads, L1D replacements, taken branches, L2 lines in.
+    let events = if observed { [0x00c0, 0x00c4, 0x412e, 0x00c5, 0x11d0, 0x0151, 0x20c4, 0x1f25] } else { [0x00c0; 8] };
+    for (n, event) in events.into_iter().enumerate() {
+        command.arg(format!("--wrmsr={:x}={:x}", 0x186 + n, 0x43_0000 | event));
+    }
+    command.args(["--wrmsr=38d=3333", "--wrmsr=38f=f000000ff"]);
+}
+
 /// How `peer` runs the guest `name`; nothing where it cannot (`mmu` natively).
 fn command(peer: &str, name: &str, arguments: &Arguments, built: &Path) -> Option<(Command, Serial)> {
     let file = |ending: &str| built.join(format!("{name}.{ending}"));
     let mut command;
     match peer {
-        "unhalted" => {
+        "unhalted" | "armed" | "observed" | "observed+armed" => {
             command = Command::new(&arguments.unhalted);
             command.arg("run").arg(file("mb")).arg("--no-summary");
+            if peer.starts_with("observed") {
+                command.arg("--observe");
+            }
+            if peer.ends_with("armed") {
+                arm(&mut command, peer.starts_with("observed"));
+            }
         }
         "qemu" => {
             let fixed =

@@ -71,6 +71,7 @@ fn boot(image: &Image, processors: u32) -> Boot {
         append: &format!("{} run=\"{command}\"", image.append),
         unpack: true,
         kind: None,
+        core_mhz: frontend::pc::TSC_MHZ,
         limits: Limits { instructions: 20_000_000_000, ..Limits::NONE },
         reboot: false,
         triple_fault_resets: false,

@@ -49,3 +49,25 @@ fn a_file_that_makes_no_sense_is_shown_with_its_line_and_a_remedy() {
     assert!(text.contains("policy = \"eager\"") && text.contains("baseline, lazy"), "{text}");
     lab(&["nowhere.toml"]).assert().code(127);
 }
+
+/// The pages and pictures of the documentation are what the program makes of the scenarios that ship.
+#[test]
+fn the_documentation_shows_what_the_program_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    lab(&["--docs", folder.path().to_str().unwrap()]).assert().success();
+    let committed = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/lab"));
+    let index = fs::read_to_string(committed.join("README.md")).unwrap();
+    let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert!(names.len() >= 2 * 12);
+    for name in names {
+        let made = fs::read_to_string(folder.path().join(&name)).unwrap();
+        let there = fs::read_to_string(committed.join(&name)).unwrap_or_default();
+        assert!(
+            made == there,
+            "docs/lab/{name:?} is not what the program makes: cargo run -p frontend -- lab --docs docs/lab"
+        );
+        let name = name.to_string_lossy();
+        assert!(name.ends_with(".svg") || index.contains(&format!("]({name})")), "{name} is not in docs/lab/README.md");
+    }
+}

@@ -78,6 +78,52 @@ fn a_marked_region_has_what_lies_between_and_the_instruction_that_ends_it() {
     assert!(err.contains("marked no region") && err.contains("8950h"), "{err}");
 }
 
+/// Real-mode code at the reset vector that loads CR3 twice, which without paging means nothing.
+#[rustfmt::skip] // one instruction a row
+const SPACES: [u8; 16] = [
+    0x66, 0xb8, 0x00, 0x10, 0x00, 0x00, // mov eax, 1000h
+    0x0f, 0x22, 0xd8,                   // mov cr3, eax
+    0x90,                               // nop
+    0x04, 0x00,                         // add al, 0
+    0x0f, 0x22, 0xd8,                   // mov cr3, eax: the same again
+    0xf4,                               // hlt
+];
+
+#[test]
+fn counts_by_process_are_divided_behind_the_load_of_cr3_and_add_up() {
+    let bench = bench();
+    std::fs::write(bench.path().join("spaces"), SPACES).unwrap();
+    let report = json(bench.path(), "--rom spaces -e instructions,instructions:u --per-process");
+    let processes = report["spans"][0]["processes"].as_array().unwrap();
+    let rows: Vec<_> = processes.iter().map(|p| (p["root"].as_u64(), p["counts"][0]["kernel"].as_u64())).collect();
+    // The load that leaves an address space is counted in it; a load of the same is no change.
+    assert_eq!(rows, [(Some(0), Some(2)), (Some(0x1000), Some(4))]);
+    assert!(processes.iter().all(|p| p["pid"].is_null() && p["name"].is_null()));
+    assert_eq!(counts(&report, "instructions"), [(Some(0), Some(6))]);
+    let (_, csv, _) = run(bench.path(), "stat --rom spaces -e instructions --per-process --csv -o - --no-console");
+    assert!(csv.contains(",,,0x1000,all,instructions,INST_RETIRED.ANY_P,0xc0,exact,0,4\n"), "{csv}");
+    let (_, table, _) = run(bench.path(), "stat --rom spaces -e instructions --per-process -o - --no-console");
+    assert!(table.contains("cr3-1000"), "{table}");
+}
+
+#[test]
+fn counts_by_process_change_no_count_and_follow_the_schema() {
+    let bench = bench();
+    let (plain, by) = (json(bench.path(), "lesson rings"), json(bench.path(), "lesson rings --per-process -I 100insn"));
+    assert_eq!(plain["spans"][0]["counts"], by["spans"][0]["counts"]);
+    let (_, text, _) = run(bench.path(), "stat --schema");
+    assert_eq!(schema::check(&serde_json::from_str(&text).unwrap(), &by), Ok(()));
+    for span in by["spans"].as_array().unwrap() {
+        for (n, all) in span["counts"].as_array().unwrap().iter().enumerate() {
+            for ring in ["user", "kernel"] {
+                let sum: u64 =
+                    span["processes"].as_array().unwrap().iter().filter_map(|p| p["counts"][n][ring].as_u64()).sum();
+                assert_eq!(Some(sum), all[ring].as_u64(), "{n} {ring} of {span}");
+            }
+        }
+    }
+}
+
 #[test]
 fn marks_change_nothing_for_a_guest_that_is_not_watched() {
     let bench = bench();

@@ -3,6 +3,7 @@
 
 pub mod execute;
 pub mod load;
+pub mod pmu;
 
 #[cfg(test)]
 mod tests;

@@ -67,3 +67,39 @@ fn loaders_answer_the_corpus_and_what_is_near_it() {
         }
     }
 }
+
+#[test]
+fn guests_that_misuse_the_pmu_fault_as_the_law_says_and_stop_nothing() {
+    let mut state = 4;
+    for input in corpus("pmu") {
+        crate::pmu::check(&input);
+        for _ in 0..8 {
+            crate::pmu::check(&damaged(&input, &mut state));
+        }
+    }
+}
+
+#[test]
+fn guests_of_random_bytes_do_so_too() {
+    let mut state = 5;
+    for n in 0..600 {
+        let bytes: Vec<u8> = (0..1 + n % 40).flat_map(|_| random(&mut state).to_le_bytes()).collect();
+        crate::pmu::check(&bytes);
+    }
+}
+
+/// Every register of the law, written with each bit alone and all but it, and read: 200 steps a guest.
+#[test]
+fn every_bit_of_every_register_is_legal_or_faults() {
+    let mut steps: Vec<Vec<u8>> = Vec::new();
+    for msr in 0..crate::pmu::MSRS.len() as u8 {
+        steps.extend((0..64).map(|bit| vec![0, msr, 0, bit]));
+        steps.extend((0..64).map(|bit| vec![0, msr, 1, bit]));
+        steps.push(vec![2, msr]);
+    }
+    for some in steps.chunks(190) {
+        let mut input = vec![4, 0];
+        input.extend(some.iter().flatten());
+        assert_eq!(crate::pmu::check(&input), some.len());
+    }
+}

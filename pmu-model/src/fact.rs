@@ -20,7 +20,7 @@ pub enum Fact {
     Conditional,
     /// Unhalted core cycles.
     Cycles,
-    /// Unhalted cycles at the rate of the TSC: the core's, in the default model.
+    /// Unhalted cycles at the rate of the TSC: as many as the core's where both run alike, fewer where the core is faster.
     RefCycles,
     /// Issue slots: six a cycle.
     Slots,
@@ -35,7 +35,8 @@ impl Fact {
             Fact::Instructions => now.facts(ring).instructions,
             Fact::Branches => now.facts(ring).branches,
             Fact::Conditional => now.facts(ring).conditional,
-            Fact::Cycles | Fact::RefCycles => now.cycles(ring),
+            Fact::Cycles => now.cycles(ring),
+            Fact::RefCycles => now.counts.pace.ticks(now.cycles(ring)),
             Fact::Slots => now.cycles(ring).wrapping_mul(SLOTS_PER_CYCLE),
             Fact::Seen(signal) => now.signal(signal, ring),
         }
@@ -59,7 +60,8 @@ impl Fact {
     /// How often one instruction can cause it.
     pub const fn most(self) -> Most {
         match self {
-            Fact::Instructions | Fact::Cycles | Fact::RefCycles => Most::always(1),
+            Fact::Instructions | Fact::Cycles => Most::always(1),
+            Fact::RefCycles => Most::firm(1),
             Fact::Slots => Most::always(SLOTS_PER_CYCLE),
             Fact::Branches | Fact::Conditional => Most::firm(1),
             Fact::Seen(signal) => most(signal),
@@ -159,6 +161,7 @@ const fn most(signal: Signal) -> Most {
         | DtlbStoreWalk4k | DtlbStoreWalk2m | DtlbStoreWalk1g | ItlbStlbHit | ItlbWalk4k | ItlbWalk2m | ItlbWalk1g
         | AssistsPage => Most::mostly(2),
         // Rare and, as a rule, one at a time.
-        ClearsMemoryOrdering | ClearsSmc | AssistsFp | HardwareInterrupts | MsSwitches => Most::mostly(1),
+        // Besides the delivery that follows it, a branch inserts one.
+        ClearsMemoryOrdering | ClearsSmc | AssistsFp | HardwareInterrupts | MsSwitches | LbrInserts => Most::mostly(1),
     }
 }

@@ -190,6 +190,12 @@ enum Register {
 }
 
 impl Lbr {
+    /// The registers go back to power-on; how many records were made goes on.
+    pub fn at_power_on(&self) -> Lbr {
+        let (kernel_inserts, user_inserts) = (self.kernel_inserts, self.user_inserts);
+        Lbr { kernel_inserts, user_inserts, ..Lbr::default() }
+    }
+
     /// Would it record anything? While not, nobody need call [`Lbr::record`].
     pub fn is_recording(&self) -> bool {
         self.ctl & ctl::ENABLE != 0 && self.ctl & (ctl::OS | ctl::USR) != 0 && !self.frozen
@@ -411,9 +417,10 @@ fn depth(v: u64) -> Option<usize> {
     matches!(v, 8 | 16 | 32).then_some(v as usize)
 }
 
-/// Is a linear address canonical for 48 bits?
+/// Is a linear address canonical with 57 bits? Registers take those whatever the paging mode, on a processor with five
+/// levels. Source: Linux, arch/x86/kvm/x86.h (`is_noncanonical_msr_address`).
 pub(crate) fn canonical(v: u64) -> bool {
-    (v as i64) << 16 >> 16 == v as i64
+    (v as i64) << 7 >> 7 == v as i64
 }
 
 #[cfg(test)]

@@ -58,6 +58,8 @@
 //! assert_eq!(loads.count(now, Ring::User), Some(3));
 //! ```
 
+#![deny(missing_docs)]
+
 pub mod catalog;
 mod counter;
 pub mod ds;
@@ -69,7 +71,6 @@ mod metrics;
 mod now;
 pub mod pebs;
 mod pmu;
-pub mod power;
 pub mod signal;
 pub mod uarch;
 mod unit;

@@ -27,9 +27,10 @@ impl Now<'_> {
         }
     }
 
-    /// Unhalted core cycles in `ring`: in the model an instruction takes one, and what is over is the kernel's.
+    /// Unhalted core cycles in `ring`: in the model an instruction takes one, and what is over is the kernel's but for
+    /// what user-mode repetitions took.
     pub fn cycles(&self, ring: Ring) -> u64 {
-        let user = self.counts.user.instructions;
+        let user = self.counts.user.instructions.wrapping_add(self.counts.user_waits);
         match ring {
             Ring::User => user,
             Ring::Kernel => self.counts.cycles.saturating_sub(user),

@@ -7,7 +7,7 @@
 use crate::lbr::{self, Lbr};
 use crate::pebs::record::{Facility, Memory, Sample, Source};
 use crate::pebs::{self, Pebs};
-use crate::signal::Signals;
+use crate::signal::{Signal, Signals};
 use crate::uarch::{self, Core, Level, MemoryInfo, Parameters};
 use crate::unit::Unit;
 use crate::{Now, Profile, View};
@@ -27,6 +27,8 @@ pub struct Pmu {
     always: bool,
     /// The core observes.
     observing: bool,
+    /// Something was programmed or frozen since it was asked whether it must.
+    changed: bool,
     /// Cycles at the branch taken last, for LBRs.
     branch_cycle: u64,
 }
@@ -82,19 +84,30 @@ impl Pmu {
             signals: Signals::default(),
             always: false,
             observing: false,
+            changed: true,
             branch_cycle: 0,
         }
     }
 
     /// Lets the core observe all that runs, or only while something that is programmed takes it.
     pub fn observe_always(&mut self, on: bool) {
-        self.always = on;
+        (self.always, self.changed) = (on, true);
     }
 
     /// The registers go back to power-on; the core keeps what it has learned and counted, as a processor's caches do.
     pub fn reset(&mut self) {
         self.unit = Unit::new(*self.unit.profile());
-        (self.lbr, self.pebs) = (Lbr::default(), Pebs::default());
+        (self.lbr, self.pebs, self.changed) = (self.lbr.at_power_on(), Pebs::default(), true);
+        self.branches_from_now_on();
+    }
+
+    /// INIT: the last branch records stay and are disabled, freezing is off, all else goes on.
+    pub fn init(&mut self, counts: &Counts) {
+        self.look(false);
+        self.unit.init(Now { counts, signals: Some(&self.signals) });
+        self.lbr.disable();
+        self.changed = true;
+        self.branches_from_now_on();
     }
 
     /// The unit's registers, for listings.
@@ -104,11 +117,26 @@ impl Pmu {
 
     /// All signals up to the boundary where the processor stands.
     pub fn signals(&mut self) -> Signals {
-        self.core.signals_at(false)
+        let mut signals = self.core.signals_at(false);
+        self.tell_inserts(&mut signals);
+        signals
+    }
+
+    /// What the LBRs count themselves.
+    fn tell_inserts(&self, signals: &mut Signals) {
+        for ring in [Ring::Kernel, Ring::User] {
+            signals.of_mut(ring)[Signal::LbrInserts] = self.lbr.inserts(ring);
+        }
     }
 
     /// The signals at the boundary where the unit was told last: at [`Pmu::settle`], those of that boundary.
     pub fn told(&self) -> &Signals {
+        &self.signals
+    }
+
+    /// The signals at the boundary before the instruction that asks something outside.
+    pub fn told_before(&mut self) -> &Signals {
+        self.look(true);
         &self.signals
     }
 
@@ -124,7 +152,9 @@ impl Pmu {
     /// Brings the signals up to the boundary, or up to that before the instruction that asks.
     fn look(&mut self, before_last: bool) {
         if self.observing {
-            self.signals = self.core.signals_at(before_last);
+            let mut signals = self.core.signals_at(before_last);
+            self.tell_inserts(&mut signals);
+            self.signals = signals;
         }
     }
 
@@ -146,6 +176,7 @@ impl Pmu {
 
     /// WRMSR, by an instruction in ring 0 that retires unless this refuses; `None`: not a register of the PMU.
     pub fn msr_write(&mut self, number: u32, v: u64, counts: &Counts) -> Option<Result<(), Refused>> {
+        self.changed = true;
         if has(&self.unit, lbr::CAPABILITIES)
             && let Some(done) = self.lbr.msr_write(number, v)
         {
@@ -197,6 +228,7 @@ impl Pmu {
     /// The processor stands between two instructions with `counts` retired: is a PMI requested? Records of PEBS that are
     /// due are written.
     pub fn settle(&mut self, counts: &Counts, processor: &mut dyn Sampled) -> bool {
+        self.changed = true;
         self.look(false);
         let mut requests = self.unit.settle(Now { counts, signals: Some(&self.signals) });
         if self.pebs.enabled_counters() != 0 {
@@ -212,7 +244,7 @@ impl Pmu {
         let sampled = self.unit.take_sampled(now);
         let due = self.pebs.qualifying(sampled.counted) | self.pebs.overflowed(sampled.overflowed, sampled.precise);
         if due != 0 {
-            let sample = self.sample_of(due, counts);
+            let sample = self.sample_of(due, processor.tsc());
             let written = self.pebs.write(due, self.unit.adaptive(), &sample, &self.lbr, processor);
             for (bit, value) in written.reloads() {
                 self.unit.reload(bit, value, now);
@@ -225,14 +257,17 @@ impl Pmu {
     }
 
     /// What the core knows of the instruction that retired last, for the counters `due`.
-    fn sample_of(&self, due: u64, counts: &Counts) -> Sample {
+    fn sample_of(&self, due: u64, tsc: u64) -> Sample {
         let code = self.unit.event_code(due.trailing_zeros());
-        let (info, facility) = match code {
-            STORE_SAMPLE => (self.core.last_store(), Facility::Source),
-            _ if STORES.contains(&code) => (self.core.last_store(), Facility::PreciseStore),
-            _ => (self.core.last_load(), Facility::Source),
+        let (load, store) = (self.core.last_load(), self.core.last_store());
+        let memory = match (self.core.accessed_last(), code) {
+            ((_, true), STORE_SAMPLE) => Some(memory(&store, Facility::Source)),
+            ((_, true), _) if STORES.contains(&code) => Some(memory(&store, Facility::PreciseStore)),
+            ((true, _), _) => Some(memory(&load, Facility::Source)),
+            ((_, true), _) => Some(memory(&store, Facility::Source)),
+            _ => None,
         };
-        Sample { ip: self.core.last_ip(), tsc: counts.clock, memory: Some(memory(&info, facility)) }
+        Sample { ip: self.core.last_ip(), tsc, memory }
     }
 
     /// Is state component `n` of XSAVES, if it is the PMU's, out of its initial configuration?
@@ -257,6 +292,7 @@ impl Pmu {
         if n != LBR_COMPONENT {
             return Err(Refused);
         }
+        self.changed = true;
         self.lbr.restore(image)?;
         self.branches_from_now_on();
         Ok(())
@@ -264,10 +300,14 @@ impl Pmu {
 
     /// Who is to be told what runs; `None` while nothing takes it.
     pub fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        if !self.changed {
+            return self.observing.then_some(self as &mut dyn Monitor);
+        }
+        self.changed = false;
         let takes = self.takes_core();
         if self.observing && !takes {
             self.core.stop();
-            self.signals = self.core.signals_at(false);
+            self.look(false);
         }
         self.observing = takes;
         takes.then_some(self as &mut dyn Monitor)
@@ -294,6 +334,7 @@ impl Pmu {
                 branch.kind = lbr::BranchKind::Event;
                 if vector == DEBUG_EXCEPTION {
                     self.lbr.disable();
+                    self.changed = true;
                 }
             }
             self.lbr.record(&branch);
@@ -336,6 +377,15 @@ impl Monitor for Pmu {
     fn enter(&mut self, block: u32, at: u64, ring: Ring, translate: &mut dyn Translate) {
         self.core.enter(block, at, ring, translate);
         self.record_branches();
+    }
+    fn pass(&mut self, blocks: &[u32]) {
+        if !self.core.records_branches() {
+            return self.core.pass(blocks);
+        }
+        for block in blocks {
+            self.core.pass(std::slice::from_ref(block));
+            self.record_branches();
+        }
     }
     fn single(&mut self, code: &Code, at: u64, ring: Ring, translate: &mut dyn Translate) {
         self.core.single(code, at, ring, translate);

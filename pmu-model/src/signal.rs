@@ -87,6 +87,9 @@ signals! {
     /// Re-steers at decode: a branch unknown to the BTB.
     Baclears,
 
+    /// Changes of the last branch records, which the LBRs count themselves.
+    LbrInserts,
+
     // Clears, assists, interrupts.
     /// Machine clears by memory ordering.
     ClearsMemoryOrdering,

@@ -106,10 +106,16 @@ impl Unit {
     /// RDMSR; `None`: not a register of the unit.
     pub fn msr_read<'a>(&mut self, number: u32, now: impl Into<Now<'a>>) -> Option<Result<u64, Refused>> {
         let now = now.into();
-        let register = Register::of(number, &self.profile)?;
+        Register::of(number, &self.profile)?;
         self.catch_up(now);
         self.look(now);
-        Some(Ok(match register {
+        self.peek(number, now).map(Ok)
+    }
+
+    /// The value of a register, without looking for overflows: they are as of the last time that the unit was asked.
+    pub fn peek<'a>(&self, number: u32, now: impl Into<Now<'a>>) -> Option<u64> {
+        let now = now.into();
+        Some(match Register::of(number, &self.profile)? {
             Register::Pmc { n, .. } => self.general[n].value(now),
             Register::Fixed(n) => self.fixed[n].value(now),
             Register::EventSelect(n) => self.event_select[n],
@@ -124,7 +130,19 @@ impl Unit {
             Register::GlobalCtrl => self.global_ctrl,
             Register::StatusReset | Register::StatusSet => 0,
             Register::InUse => self.in_use(),
-        }))
+        })
+    }
+
+    /// A register takes a value at once, between two instructions, as VM entry loads it; bits that are not legal are left
+    /// out.
+    pub fn poke<'a>(&mut self, number: u32, v: u64, now: impl Into<Now<'a>>) {
+        let now = now.into();
+        let Some(register) = Register::of(number, &self.profile) else { return };
+        let Some(legal) = register.legal(&self.profile) else { return };
+        self.catch_up(now);
+        self.look(now);
+        self.written = Some(Written { register, value: v & legal, then: *now.counts });
+        self.catch_up(now);
     }
 
     /// WRMSR, by an instruction in ring 0 that retires unless this refuses; `None`: not a register of the unit.
@@ -195,6 +213,12 @@ impl Unit {
         self.observed || self.written.is_some_and(|w| self.after(&w).takes_observer())
     }
 
+    /// INIT: counters and their controls go on (SDM vol. 3A, table 10-1); IA32_DEBUGCTL is cleared with the core's.
+    pub fn init<'a>(&mut self, now: impl Into<Now<'a>>) {
+        self.catch_up(now.into());
+        self.debugctl = 0;
+    }
+
     /// The counter at a bit of GLOBAL_STATUS.
     fn counter(&self, bit: usize) -> &Counter {
         if bit < GENERAL { &self.general[bit] } else { &self.fixed[(bit - 32) % FIXED_COUNTERS] }
@@ -213,8 +237,8 @@ impl Unit {
         self.catch_up(now);
         self.look(now);
         let mut then = *now.counts;
-        then.kernel.instructions += 1;
-        then.cycles += 1;
+        then.kernel.instructions = then.kernel.instructions.wrapping_add(1);
+        then.pass(1);
         self.written = Some(Written { register, value, then });
     }
 

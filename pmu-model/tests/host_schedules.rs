@@ -5,6 +5,8 @@
 
 #[path = "host_schedules/draw.rs"]
 mod draw;
+#[path = "host_schedules/hardware.rs"]
+mod hardware;
 #[path = "host_schedules/policies.rs"]
 mod policies;
 #[path = "host_schedules/reference.rs"]

@@ -1,7 +1,7 @@
 //! LBRs and PEBS on a real processor: XSAVES and XRSTORS of component 15 through the doors, and a record of what the
 //! registers hold, written by the processor's own means.
 
-use cpu_x86::{Counts, Cpu, Doors, Exit, Facts, Features, NoDoors, Refused, Ring, Sampled, VecReg};
+use cpu_x86::{Counts, Cpu, Doors, Exit, Facts, Features, Refused, Ring, Sampled, VecReg};
 use emu_core::{Gpa, Ram};
 use pmu_model::pebs::record::Sample;
 use pmu_model::{Branch, BranchKind, Lbr, Pebs};
@@ -22,24 +22,14 @@ struct Board {
 }
 
 impl Doors for Board {
-    fn memory_read(&mut self, at: Gpa, bytes: u32, now: &Counts) -> u64 {
-        NoDoors.memory_read(at, bytes, now)
-    }
     fn memory_write(&mut self, _at: Gpa, _bytes: u32, _value: u64, _now: &Counts) {
         self.device_writes += 1;
     }
-    fn port_read(&mut self, _port: u16, _bytes: u32, _now: &Counts) -> u32 {
-        0
-    }
-    fn port_write(&mut self, _port: u16, _bytes: u32, _value: u32, _now: &Counts) {}
     fn msr_read(&mut self, msr: u32, _now: &Counts) -> Option<Result<u64, Refused>> {
         self.lbr.msr_read(msr).or_else(|| self.pebs.msr_read(msr)).map(Ok)
     }
     fn msr_write(&mut self, msr: u32, value: u64, _now: &Counts) -> Option<Result<(), Refused>> {
         self.lbr.msr_write(msr, value).or_else(|| self.pebs.msr_write(msr, value))
-    }
-    fn rdpmc(&mut self, _ecx: u32, _now: &Counts) -> Result<u64, Refused> {
-        Err(Refused)
     }
     fn cpuid(&mut self, leaf: u32, _subleaf: u32) -> Option<[u32; 4]> {
         (leaf == 0x1c).then_some(pmu_model::lbr::CPUID_1C)
@@ -54,22 +44,11 @@ impl Doors for Board {
         let image = from.map(|f| f.try_into().map_err(|_| Refused)).transpose()?;
         self.lbr.restore(image)
     }
-    fn send_ipi(&mut self, _icr: u64) {}
-    fn end_of_interrupt(&mut self, _vector: u8) {}
-    fn acknowledge_pic(&mut self) -> u8 {
-        0xff
-    }
-    fn pmu_deadline(&mut self, _now: &Counts, _ring: Ring) -> u64 {
-        u64::MAX
-    }
     fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
         self.now = *now;
         if let Some(sample) = self.sample.take() {
             self.pebs.write(1, 1, &sample, &self.lbr, processor);
         }
-        false
-    }
-    fn wants_attention(&self) -> bool {
         false
     }
 }

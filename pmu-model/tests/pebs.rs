@@ -42,6 +42,9 @@ impl Sampled for Guest {
     fn registers(&self) -> Registers {
         Registers { flags: 2, ip: self.ip, general: [7; 16] }
     }
+    fn tsc(&self) -> u64 {
+        0
+    }
     fn xmm(&self, n: usize) -> u128 {
         n as u128
     }

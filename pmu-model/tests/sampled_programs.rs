@@ -1,6 +1,6 @@
 //! Samples and last branches of real programs on a processor with its whole PMU: where they are, and what they hold.
 
-use cpu_x86::{Counts, Cpu, Doors, Exit, Features, Monitor, NoDoors, Refused, Ring, Sampled, Table};
+use cpu_x86::{Counts, Cpu, Doors, Exit, Features, Monitor, Refused, Ring, Sampled, Table};
 use emu_core::{Gpa, Ram};
 use pmu_model::uarch::Parameters;
 use pmu_model::{Pmu, Profile};
@@ -21,14 +21,6 @@ struct Board {
 }
 
 impl Doors for Board {
-    fn memory_read(&mut self, at: Gpa, bytes: u32, now: &Counts) -> u64 {
-        NoDoors.memory_read(at, bytes, now)
-    }
-    fn memory_write(&mut self, _at: Gpa, _bytes: u32, _value: u64, _now: &Counts) {}
-    fn port_read(&mut self, _port: u16, _bytes: u32, _now: &Counts) -> u32 {
-        0
-    }
-    fn port_write(&mut self, _port: u16, _bytes: u32, _value: u32, _now: &Counts) {}
     fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
         self.pmu.msr_read(msr, now)
     }
@@ -41,10 +33,8 @@ impl Doors for Board {
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
         self.pmu.cpuid(leaf, subleaf)
     }
-    fn send_ipi(&mut self, _icr: u64) {}
-    fn end_of_interrupt(&mut self, _vector: u8) {}
-    fn acknowledge_pic(&mut self) -> u8 {
-        0xff
+    fn init(&mut self, now: &Counts) {
+        self.pmu.init(now);
     }
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
         self.pmu.deadline(now, ring)
@@ -56,9 +46,6 @@ impl Doors for Board {
     }
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         self.pmu.monitor()
-    }
-    fn wants_attention(&self) -> bool {
-        false
     }
 }
 
@@ -104,9 +91,9 @@ fn run(
     for (at, v) in [(0x20, BUFFER), (0x28, BUFFER), (0x30, BUFFER + 0x4_0000), (0x38, BUFFER + threshold)] {
         put(&mut cpu, AREA + at, v);
     }
-    // Exceptions 1 and 6 go to a HLT, through a 64-bit code segment.
+    // Exceptions 1, 3 and 6 and vector 20h go to a HLT, through a 64-bit code segment.
     put(&mut cpu, GDT + 0x10, 0x0020_9b00_0000_0000);
-    for vector in [1, 6] {
+    for vector in [1, 3, 6, 0x20] {
         let gate = HANDLER & 0xffff | 0x10 << 16 | 0x8e00 << 32 | (HANDLER >> 16 & 0xffff) << 48;
         put(&mut cpu, IDT + 16 * vector, gate);
     }
@@ -230,4 +217,92 @@ fn a_debug_exception_is_not_recorded_and_ends_recording() {
     let now = cpu.counts();
     let mut read = |msr: u32| board.pmu.msr_read(msr, &now).unwrap().unwrap();
     assert_eq!((read(0x14ce), read(0x1500), read(0x1501)), (0x7f_0006, begin, 0));
+}
+
+#[test]
+fn int_n_and_int3_are_one_record_each_from_the_instruction_to_the_handler() {
+    // jmp to the next instruction; int 20h or int3
+    for body in [&[0xeb, 0, 0xcd, 0x20][..], &[0xeb, 0, 0xcc]] {
+        let (cpu, mut board, begin) = run(&[(0x14ce, 0x7f_0007)], &[], 0, body, 0);
+        let now = cpu.counts();
+        let mut read = |msr: u32| board.pmu.msr_read(msr, &now).unwrap().unwrap();
+        assert_eq!((read(0x1500), read(0x1600), read(0x1200) >> 56 & 15), (begin + 2, HANDLER, 8), "{body:x?}");
+        assert_eq!((read(0x1501), read(0x1601), read(0x1502)), (begin, begin + 2, 0), "{body:x?}");
+    }
+}
+
+#[test]
+fn int1_is_a_debug_exception() {
+    let (cpu, mut board, begin) = run(&[(0x14ce, 0x7f_0007)], &[], 0, &[0xeb, 0, 0xf1], 0);
+    let now = cpu.counts();
+    let mut read = |msr: u32| board.pmu.msr_read(msr, &now).unwrap().unwrap();
+    assert_eq!((read(0x14ce), read(0x1500), read(0x1501)), (0x7f_0006, begin, 0));
+}
+
+#[test]
+fn inserts_are_counted_as_an_event() {
+    // CCh/20h on counter 0, branches on counter 1. Only taken branches are inserted: all but the last JNZ.
+    for (filter, inserts) in [(0x7f_0007, 999), (0x7e_0007, 0)] {
+        let programming = [(0x186, 0x43_20cc), (0x187, 0x43_00c4), (0x14ce, filter)];
+        let (cpu, mut board, _) = run(&programming, &[], 3, LOOP, 0);
+        let now = cpu.counts();
+        assert_eq!((board.pmu.rdpmc(0, &now), board.pmu.rdpmc(1, &now)), (Ok(inserts), Ok(1000)), "{filter:#x}");
+    }
+}
+
+#[test]
+fn an_overflow_of_inserts_is_at_the_branch_that_was_recorded() {
+    let programming = [(0x14ce, 0x7f_0007), (0x1d9, 1 << 12), (0x186, 0x53_20cc), (0x4c1, M - 9), (0x187, 0x43_00c0)];
+    let (cpu, mut board, _) = run(&programming, &[], 3, LOOP, 0);
+    let now = cpu.counts();
+    // MOV, then ten rounds of three.
+    assert_eq!((board.pmu.rdpmc(0, &now), board.pmu.rdpmc(1, &now), board.pmis), (Ok(0), Ok(31), 1));
+}
+
+#[test]
+fn a_record_has_memory_information_where_the_instruction_accessed_memory_and_the_guest_s_tsc() {
+    // mov rax, [rsp]; nop; mov [rsp - 8], rax; nop; inc qword [rsp - 16]; nop
+    let body = [0x48, 0x8b, 4, 0x24, 0x90, 0x48, 0x89, 0x44, 0x24, 0xf8, 0x90, 0x48, 0xff, 0x44, 0x24, 0xf0, 0x90];
+    let programming = [(0x3b, 1 << 40), (0x600, AREA), (0x3f2, 1), (0x186, 0xc0 | ADAPTIVE), (0x4c1, M), (0x3f1, 1)];
+    let (mut cpu, ..) = run(&programming, &[(0, M)], 1, &body.repeat(3), 0x4_0000);
+    // Every instruction is sampled: eighteen, and the four that stop.
+    assert_eq!(word(&mut cpu, AREA + 0x28), BUFFER + 22 * 64);
+    let first = record(&mut cpu, 0, 64)[3];
+    assert_eq!(first >> 40, 1);
+    for n in 0..22u64 {
+        let r = record(&mut cpu, n, 64);
+        assert_eq!(r[3], first + n, "a tick each");
+        let at = match n {
+            18.. => 0,
+            _ => [STACK, 0, STACK - 8, 0, STACK - 16, 0][n as usize % 6],
+        };
+        assert_eq!(r[4], at, "record {n}: {r:x?}");
+        assert!(if at == 0 { r[5..8] == [0, 0, 0] } else { r[5] & 15 != 0 && r[6] != 0 }, "record {n}: {r:x?}");
+    }
+}
+
+#[test]
+fn init_disables_last_branch_records_and_keeps_them_and_the_counters() {
+    let programming = [(0x1d9, 1 << 11), (0x14ce, 0x7f_0007), (0x186, 0x43_00c0), (0x4c1, 5)];
+    let (mut cpu, mut board, begin) = run(&programming, &[], 0, &[0xeb, 0], 0);
+    cpu.raise_init();
+    let until = cpu.counts().clock + 1;
+    let _ = cpu.run(&mut board, until);
+    let now = cpu.counts();
+    let mut read = |msr: u32| board.pmu.msr_read(msr, &now).unwrap().unwrap();
+    assert_eq!((read(0x14ce), read(0x1500), read(0x1600)), (0x7f_0006, begin, begin + 2));
+    assert_eq!((read(0x186), read(0xc1)), (0x43_00c0, 5));
+}
+
+#[test]
+fn an_exception_is_delivered_before_any_block_has_run_while_the_core_observes() {
+    // mov rax, [rsp], where no address is canonical, at the head of a block that is longer than the time there is.
+    let ram = Arc::new(Ram::new(1 << 20, &[]).unwrap());
+    assert!(ram.write(Gpa(CODE), &[0x48, 0x8b, 4, 0x24, 0x90, 0x90, 0x90, 0x90, 0x90, 0xf4]));
+    let mut cpu = Cpu::bare_64bit(ram);
+    cpu.idtr = Table { base: IDT, limit: 0xfff };
+    (cpu.regs[4], cpu.rip, cpu.next_rip) = (1 << 60, CODE, CODE);
+    let mut board = Board { pmu: Pmu::new(Profile::SAPPHIRE_RAPIDS, &Parameters::SPR), pmis: 0 };
+    board.pmu.observe_always(true);
+    assert_eq!(cpu.run(&mut board, 3), Exit::Shutdown, "no gate leads anywhere");
 }

@@ -45,6 +45,7 @@ pub fn machine(image: &[u8], kind: Kind, ram_bytes: u64, processors: u32, quantu
         append: "",
         unpack: false,
         kind: Some(kind),
+        core_mhz: frontend::pc::TSC_MHZ,
         limits: Limits { instructions: 100_000_000, time: Time::s(10) },
         reboot: false,
         triple_fault_resets: false,

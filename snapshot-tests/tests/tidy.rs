@@ -12,14 +12,13 @@ const CRATES: [&str; 8] =
 
 /// Files and folders that may hold unsafe code, each for the reason it states in its own `expect`. Tests that compare
 /// with the host processor run machine code, so they are among them.
-const UNSAFE: [&str; 8] = [
+const UNSAFE: [&str; 7] = [
     "emu-core/src/ram.rs",
     "cpu-x86/src/engine/",
     "cpu-x86/src/memory.rs",
     "cpu-x86/src/outside.rs",
     "cpu-x86/tests/",
     "cpu-x86/src/exec/evex/native_tests",
-    "cpu-x86/src/exec/simd/native_tests",
     "softfp/tests/",
 ];
 

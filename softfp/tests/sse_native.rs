@@ -5,6 +5,11 @@
 #![cfg(target_arch = "x86_64")]
 #![expect(unsafe_code, reason = "the oracle is the processor itself, under a chosen MXCSR")]
 
+#[expect(dead_code, reason = "part of what the native tests of cpu-x86 draw from")]
+#[path = "../../cpu-x86/tests/native/random.rs"]
+mod random;
+
+use random::Random;
 use softfp::{Env, Rounding, f16, f32, f64};
 use std::arch::asm;
 use std::cmp::Ordering;
@@ -13,45 +18,6 @@ const SEED: u64 = 0x5eed_0001;
 
 fn asked(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
-
-struct Random(u64);
-
-impl Random {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        self.bits() % n
-    }
-    /// An operand of a format with `p` significand and `e` exponent bits: corners, near `other`, or anything.
-    fn operand(&mut self, p: u32, e: u32, other: u64) -> u64 {
-        let top = (1u64 << e) - 1;
-        let bias = top >> 1;
-        let field = match self.below(8) {
-            0 => self.below(3),
-            1 => top - self.below(3),
-            2 => bias + self.below(3) - 1,
-            3 => (bias >> 1) + self.below(3),
-            4 => (bias + (bias >> 1)) + self.below(3),
-            5 => ((other >> (p - 1)) & top).wrapping_add(self.below(7)).wrapping_sub(3) & top,
-            6 => bias + self.below(70),
-            _ => self.bits() & top,
-        };
-        let full = (1u64 << (p - 1)) - 1;
-        let fraction = match self.below(6) {
-            0 => 0,
-            1 => full,
-            2 => 1 << self.below(u64::from(p) - 1),
-            3 => full << self.below(u64::from(p)),
-            4 => full >> self.below(u64::from(p)),
-            _ => self.bits(),
-        } & full;
-        (self.below(2) << (p - 1 + e)) | field << (p - 1) | fraction
-    }
 }
 
 /// Runs `f` with every control combination as an MXCSR value without flags, all exceptions masked.
@@ -111,9 +77,9 @@ macro_rules! checks {
                             }
                         }
                         for _ in 0..asked("SSE_CASES", 70_000) {
-                            let a = random.operand($p, $e, 0);
-                            let b = random.operand($p, $e, a);
-                            let c = random.operand($p, $e, b);
+                            let a = random.float($e, $p - 1);
+                            let b = random.float_near($e, $p - 1, a);
+                            let c = random.float_near($e, $p - 1, b);
                             check(a as $bits, b as $bits, c as $bits, mxcsr);
                         }
                     });

@@ -1,6 +1,7 @@
 //! Decimal adjustment of AL and AX. Source: SDM vol. 2A, AAA to AAS, DAA, DAS.
 //!
-//! OF, and what else the SDM leaves undefined, is as after a logical operation on AL (as Bochs has it).
+//! OF, and what else the SDM leaves undefined, is as after a logical operation on AL (as Bochs has it,
+//! cpu/bcd.cc, from hardware).
 
 use super::flag::{AF, CF};
 use super::{Width, logic};

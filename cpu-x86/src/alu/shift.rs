@@ -80,7 +80,7 @@ pub const fn shld(w: Width, a: u64, b: u64, n: u32) -> (u64, u64) {
     (r, szp(w, r) | cf | left_of(w, r, cf))
 }
 
-/// The lower third of `a:b:a >> n`, which is SHRD; all six flags; see [`shld`].
+/// The lower third of `a:b:a >> n`, which is SHRD; all six flags; see [`shld`]. CF is the last bit shifted out.
 pub const fn shrd(w: Width, a: u64, b: u64, n: u32) -> (u64, u64) {
     let bits = w.bits();
     let (r, cf) = if n <= bits {

@@ -119,8 +119,7 @@ impl Cpu {
     fn pass_fault(&mut self) {
         let retired = self.settled.kernel.instructions + self.settled.user.instructions;
         if std::mem::replace(&mut self.engine.retired_at_fault, retired) == retired {
-            self.settled.cycles += 1;
-            self.settled.clock += 1;
+            self.settled.pass(1);
             self.engine.look = true;
         }
     }
@@ -132,8 +131,8 @@ impl Cpu {
         self.system_flags |= flag::RF;
         if self.system_flags & flag::TF == 0 && self.pending_debug == 0 {
             self.settle();
-            self.settled.cycles += REPETITION_CYCLES;
-            self.settled.clock += REPETITION_CYCLES;
+            self.settled.pass(REPETITION_CYCLES);
+            self.settled.user_waits += if self.cpl == 3 { REPETITION_CYCLES } else { 0 };
             self.engine.look = true;
         }
     }

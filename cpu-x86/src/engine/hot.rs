@@ -70,10 +70,25 @@ pub(crate) struct Hot {
     pub returns: [Return; RETURNS],
     /// Is a monitor told?
     pub watched: bool,
+    /// The page of the block entered last, if another one in it need only be logged: no translation, ring or cut came
+    /// between.
+    pub told: u64,
+    /// Blocks to be told, in the page `told`.
+    pub log: Log,
     /// For each set of the monitor's cache the line that was touched last: linear address / 64, times 2, plus 1 when it
     /// was written. See [`crate::monitor::Touched`].
     pub recent: [u64; 64],
 }
+
+/// Blocks that control reached and the monitor does not know of yet.
+#[repr(C)]
+pub(crate) struct Log {
+    pub len: u32,
+    pub blocks: [u32; LOG],
+}
+
+/// Most blocks that wait to be told.
+pub(crate) const LOG: usize = 127;
 
 impl Hot {
     /// Would telling the monitor of this access change nothing?

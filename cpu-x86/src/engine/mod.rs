@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "threaded dispatch of the interpreter")]
 
 mod body;
+mod branch;
 mod general;
 mod hot;
 mod lanes;
@@ -28,7 +29,7 @@ use crate::state::{Cpu, Seg, cell};
 use body::Body;
 use emu_core::Ram;
 pub(crate) use hot::Hot;
-use hot::{JUMPS, Jump, Leave, RETURNS, Return};
+use hot::{JUMPS, Jump, LOG, Leave, Log, RETURNS, Return};
 use iced_x86::Instruction;
 use op::{Blocks, Handler, Op, UNLINKED};
 use space::Refill;
@@ -112,6 +113,8 @@ impl Hot {
             to: 0,
             patch: std::ptr::null(),
             watched: false,
+            told: 2,
+            log: Log { len: 0, blocks: [0; LOG] },
             recent: [u64::MAX; 64],
             returns: [Return { key: u64::MAX, link: std::ptr::null() }; RETURNS],
         }

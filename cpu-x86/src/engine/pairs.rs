@@ -4,6 +4,7 @@
 //! Measured: see the commit that changed the list last.
 
 use super::body::*;
+use super::branch::*;
 use super::op::Handler;
 use super::vector::*;
 use super::watch::Unwatched;

@@ -59,6 +59,7 @@ impl Cpu {
         // SAFETY: only the lifetime is erased; the pointer is dropped before this function returns.
         self.doors = Some(unsafe { std::mem::transmute::<*mut dyn Doors, *mut (dyn Doors + 'static)>(doors) });
         let exit = self.run_with_doors(until);
+        self.tell_blocks();
         self.settle();
         self.doors = None;
         exit
@@ -178,7 +179,8 @@ impl Cpu {
         // A counter of the other ring counts too: entering that ring must look again.
         let other = if ring == Ring::User { Ring::Kernel } else { Ring::User };
         self.engine.counting = counter != u64::MAX || self.doors_of_run().pmu_deadline(&counts, other) != u64::MAX;
-        (until - clock).min(timer.saturating_sub(clock)).min(counter).min(lane::MOST)
+        let time = (until - clock).min(timer.saturating_sub(clock));
+        counts.cycles_in(time).min(counter).min(lane::MOST)
     }
 
     /// Runs one instruction with all its debug events.
@@ -534,8 +536,7 @@ fn add(counts: &mut Counts, cpl: u8, facts: Facts) {
     of.instructions += facts.instructions;
     of.branches += facts.branches;
     of.conditional += facts.conditional;
-    counts.cycles += facts.instructions;
-    counts.clock += facts.instructions;
+    counts.pass(facts.instructions);
 }
 
 /// Copies bytes of host page `page` from `from`.

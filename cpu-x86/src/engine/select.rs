@@ -1,6 +1,7 @@
 //! From an op's kind and parameters to its handler: the table of all fast forms, spelled out by the compiler.
 
 use super::body::*;
+use super::branch::*;
 use super::op::Handler;
 use super::threaded;
 use super::vector::*;

@@ -5,6 +5,7 @@
 //! set are not told: [`crate::monitor::Touched`].
 #![expect(unsafe_code, reason = "reads the operands of the op that begins a block")]
 
+use super::hot::LOG;
 use super::op::{Block, Op};
 use super::tlb;
 use crate::door::Ring;
@@ -30,16 +31,26 @@ impl Watch for Watched {
 /// No line of any set.
 const NONE: u64 = u64::MAX;
 
-/// Tells which block begins: `op` holds its number, and its offset in the page.
+/// No page: the next block is told at once. Neither is it the address behind a page's first byte, which stands for blocks
+/// of two pages.
+const NOWHERE: u64 = 2;
+
+/// Notes which block begins: `op` holds its number, its offset in the page, and whether it runs into the next page.
 ///
 /// # Safety
 /// `op` was made by the builder, and its block is alive.
+#[inline(always)]
 pub(super) unsafe fn enter(cpu: &mut Cpu, op: *const Op) {
     // SAFETY: the contract.
     let op = unsafe { &*op };
-    let at = cpu.regs[cell::PAGE].wrapping_add(u64::from(u16::from_le_bytes([op.a, op.b])));
-    let (number, ring) = (op.imm as u32, ring(cpu.cpl));
-    cpu.with_monitor(|monitor, cpu| monitor.enter(number, at, ring, cpu));
+    let (page, n) = (cpu.regs[cell::PAGE], cpu.hot.log.len as usize);
+    // A page that is told has its low bits clear: a block of two pages is never logged.
+    if page + u64::from(op.c) == cpu.hot.told && n < LOG {
+        cpu.hot.log.blocks[n] = op.imm as u32;
+        cpu.hot.log.len += 1;
+        return;
+    }
+    cpu.enter_now(op.imm as u32, page, u16::from_le_bytes([op.a, op.b]), op.c != 0);
 }
 
 fn ring(cpl: u8) -> Ring {
@@ -47,12 +58,34 @@ fn ring(cpl: u8) -> Ring {
 }
 
 impl Cpu {
+    /// Tells the monitor which block begins, at `offset` in `page`.
+    #[inline(never)]
+    fn enter_now(&mut self, number: u32, page: u64, offset: u16, crosses: bool) {
+        let (at, ring) = (page.wrapping_add(offset.into()), ring(self.cpl));
+        self.with_monitor(|monitor, cpu| monitor.enter(number, at, ring, cpu));
+        self.hot.told = if crosses || page & 0xfff != 0 { NOWHERE } else { page };
+    }
+
+    /// Tells the monitor the blocks that wait for it.
+    #[inline]
+    pub(crate) fn tell_blocks(&mut self) {
+        if self.hot.log.len > 0 {
+            self.with_monitor(|_, _| {});
+        }
+    }
+
+    /// The next block is told at once.
+    pub(crate) fn tell_next(&mut self) {
+        self.hot.told = NOWHERE;
+    }
+
     /// Describes a new block to the monitor and gives its first op the number.
     pub(super) fn describe(&mut self, head: &Block, slots: &mut [Op], code: &[Instruction]) {
         let page = |page: u32| self.physical(u64::from(page) << 12);
         let physical = Gpa(page(head.page).0 + u64::from(head.start));
         let next_page = (head.page2 != u32::MAX).then(|| page(head.page2));
         let code = Code { physical, next_page, instructions: code };
+        slots[0].c = u8::from(next_page.is_some());
         self.with_monitor(|monitor, _| slots[0].imm = monitor.describe(&code) as i32);
     }
 
@@ -75,6 +108,9 @@ impl Cpu {
     pub(crate) fn observe_at(&mut self, at: u64, physical: Gpa, bytes: u64, write: bool) {
         let instruction = if self.engine.alone {
             0
+        } else if self.hot.left.is_null() {
+            // No block has run: an event is being delivered behind all that has.
+            u32::MAX
         } else {
             let (block, slot) = self.engine.blocks.owner(self.hot.left);
             block.instruction_of(slot) as u32
@@ -145,6 +181,7 @@ impl Cpu {
     pub(crate) fn happened(&mut self, what: Happening) {
         if self.hot.watched {
             self.hot.recent.fill(NONE);
+            self.tell_next();
             self.with_monitor(|monitor, _| monitor.happened(what));
         }
     }
@@ -163,6 +200,7 @@ impl Cpu {
     pub(crate) fn delivered(&mut self, from: u64, vector: u8, external: bool) {
         if self.hot.watched {
             let (to, ring) = (self.code_address(self.rip), ring(self.cpl));
+            self.tell_next();
             self.with_monitor(|monitor, _| {
                 monitor.happened(Happening::Delivery { from, to, vector, external, ring });
             });
@@ -172,6 +210,7 @@ impl Cpu {
     /// Of the block entered last only `ran` instructions retired.
     pub(super) fn tell_cut(&mut self, ran: u32) {
         if self.hot.watched {
+            self.tell_next();
             self.with_monitor(|monitor, _| monitor.cut(ran));
         }
     }
@@ -182,6 +221,7 @@ impl Cpu {
             let at = self.code_address(self.rip);
             let physical = Gpa(self.physical(u64::from(page) << 12).0 + (at & 0xfff));
             let (ring, instructions) = (ring(self.cpl), [*i]);
+            self.tell_next();
             self.with_monitor(|monitor, cpu| {
                 let code = Code { physical, next_page: None, instructions: &instructions };
                 monitor.single(&code, at, ring, cpu);
@@ -194,10 +234,12 @@ impl Cpu {
         let there = self.doors_of_run().monitor().is_some();
         if there && self.hot.watched {
             let to = self.code_address(self.rip);
+            self.tell_next();
             self.with_monitor(|monitor, _| monitor.settle(to));
         }
         if there != self.hot.watched {
             self.hot.recent.fill(NONE);
+            self.tell_next();
             self.hot.watched = there;
         }
     }

@@ -10,13 +10,20 @@ pub struct Pace {
     cycles: u8,
 }
 
+impl Default for Pace {
+    /// A tick a cycle.
+    fn default() -> Pace {
+        Pace::new(1, 1)
+    }
+}
+
 impl Pace {
     /// `ticks` (not 0) in `cycles` (not 0; 0 is taken as 1).
     pub const fn new(ticks: u8, cycles: u8) -> Pace {
         const fn one(n: u8) -> u8 {
             if n == 0 { 1 } else { n }
         }
-        Pace { ticks: one(ticks), cycles: one(cycles) }
+        if ticks == cycles { Pace { ticks: 1, cycles: 1 } } else { Pace { ticks: one(ticks), cycles: one(cycles) } }
     }
 
     /// Ticks in the first `cycles` cycles, rounded down: what is left of a tick is carried to the next cycle. Adding up

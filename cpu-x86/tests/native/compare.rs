@@ -1,7 +1,8 @@
 //! What counts as a difference: everything, but for undefined flags and what the reviewed list of masks excuses.
 
 use crate::state::{Case, Outcome, cell, name};
-use iced_x86::{Instruction, RflagsBits};
+use iced_x86::{Code, Instruction, RflagsBits};
+use std::ops::Range;
 
 /// The reviewed list: where makers differ, or the host cannot tell.
 pub const MASKS: &str = include_str!("masks.txt");
@@ -13,8 +14,24 @@ pub struct Mask {
     what: Vec<String>,
 }
 
+/// The list, and which of its lines are for each code.
+pub struct Masks {
+    lines: Vec<Mask>,
+    of: Vec<Vec<usize>>,
+}
+
+impl Masks {
+    /// Reads the list.
+    pub fn new() -> Masks {
+        let lines = masks();
+        let covering = |c| lines.iter().enumerate().filter(move |(_, m)| m.covers(c)).map(|(n, _)| n).collect();
+        let of = Code::values().map(covering).collect();
+        Masks { lines, of }
+    }
+}
+
 /// Reads the list: `names | bits or * | what | reason`, a line each.
-pub fn masks() -> Vec<Mask> {
+fn masks() -> Vec<Mask> {
     let lines = MASKS.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#'));
     lines
         .map(|line| {
@@ -29,11 +46,11 @@ pub fn masks() -> Vec<Mask> {
 }
 
 impl Mask {
-    fn covers(&self, i: &Instruction, bits: u32) -> bool {
-        let (mnemonic, code) = (format!("{:?}", i.mnemonic()), format!("{:?}", i.code()));
+    fn covers(&self, code: Code) -> bool {
+        let (mnemonic, code) = (format!("{:?}", code.mnemonic()), format!("{code:?}"));
         let named =
             |n: &String| *n == mnemonic || *n == code || n.strip_suffix('*').is_some_and(|p| mnemonic.starts_with(p));
-        self.bits.is_none_or(|b| b == bits) && self.names.iter().any(named)
+        self.names.iter().any(named)
     }
 }
 
@@ -46,6 +63,8 @@ pub struct Excused {
     flags: u64,
     cells: Vec<(usize, u64)>,
     memory: Vec<(u64, u64)>,
+    /// Cells of a mask in a vector register of which, after a fault, only these bits are compared.
+    signs: Option<(Range<usize>, u64)>,
     keys: Vec<String>,
 }
 
@@ -59,6 +78,12 @@ impl Excused {
         let number = |v: &str| u64::from_str_radix(v.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("{what}"));
         match key {
             "all" => self.whole = true,
+            "signs" if i.op2_register().is_vector_register() => {
+                let bits = if i.memory_size().element_size() == 8 { 1 << 63 } else { 0x8000_0000_8000_0000 };
+                let at = cell::VEC + 8 * i.op2_register().number();
+                self.signs = Some((at..at + i.op2_register().size() / 8, bits));
+            }
+            "signs" => {}
             "notf" => self.no_step = true,
             "flags" => self.flags |= number(value),
             "order" | "fault" | "mask0" | "ours" | "ulp" | "below" | "slot" => self.keys.push(key.to_owned()),
@@ -76,9 +101,10 @@ impl Excused {
 }
 
 /// What the list and the definition of `i` excuse.
-pub fn excused(list: &[Mask], i: &Instruction, bits: u32) -> Excused {
+pub fn excused(list: &Masks, i: &Instruction, bits: u32) -> Excused {
     let mut e = Excused { flags: !(defined(i) | 0x25_4300), ..Excused::default() };
-    list.iter().filter(|m| m.covers(i, bits)).flat_map(|m| &m.what).for_each(|what| e.add(what, i));
+    let lines = list.of[i.code() as usize].iter().map(|n| &list.lines[*n]);
+    lines.filter(|m| m.bits.is_none_or(|b| b == bits)).flat_map(|m| &m.what).for_each(|what| e.add(what, i));
     e
 }
 
@@ -140,12 +166,15 @@ pub fn compared(c: &Case, e: &Excused, theirs: &Outcome, n: usize) -> u64 {
     let mask = e.cells.iter().filter(|(m, _)| *m == n).fold(!0, |m, (_, not)| m & !not);
     match n {
         cell::FLAGS => mask & !e.flags,
+        _ if e.signs.as_ref().is_some_and(|(cells, _)| cells.contains(&n)) && faulted(c, theirs).is_some() => {
+            mask & e.signs.as_ref().map_or(!0, |(_, signs)| *signs)
+        }
         // In 16- and 32-bit code the upper halves of registers, and the registers that it cannot name, are undefined.
         0..=7 if narrowed => mask & 0xffff_ffff,
         8..=15 if narrowed => 0,
         cell::FS_BASE | cell::GS_BASE if narrow => 0,
-        // The kernel shows faults on its own half as if a page were there. Source: Linux arch/x86/mm/fault.c.
-        cell::ERROR if theirs.state.0[cell::CR2] >> 47 != 0 => mask & !1,
+        // The kernel shows faults beyond TASK_SIZE_MAX as if a page were there. Source: Linux arch/x86/mm/fault.c.
+        cell::ERROR if theirs.state.0[cell::CR2] >= 0x7fff_ffff_f000 => mask & !1,
         _ => mask,
     }
 }
@@ -177,7 +206,9 @@ pub fn difference(c: &Case, i: &Instruction, e: &Excused, ours: &Outcome, theirs
     let masked = |at: u64| {
         let image = e.memory.iter().any(|(from, to)| (*from..*to).contains(&at.wrapping_sub(base)));
         let slot = e.has("slot") && (stack.wrapping_sub(2)..stack).contains(&at);
-        image || slot || below && (stack.wrapping_sub(64)..stack).contains(&at)
+        // A transfer to code that is not 64-bit uses ESP.
+        let under = |sp: u64| (sp.wrapping_sub(64)..sp).contains(&at);
+        image || slot || below && (under(stack) || under(stack & 0xffff_ffff))
     };
     for (at, a, b) in bytes.iter().filter(|(at, _, _)| !masked(*at)).take(6) {
         let _ = write!(out, " [{at:#x}]: {a:#x}, native {b:#x};");

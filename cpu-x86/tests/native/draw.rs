@@ -13,6 +13,16 @@ pub struct Wild {
     pub edges: u64,
     /// One in so many states has segments with other limits, AC, TF, or unmasked exceptions.
     pub modes: u64,
+    /// Does the instruction lie where code ends, or even beyond?
+    pub at_the_end: bool,
+}
+
+impl Wild {
+    pub const ORDINARY: Wild = Wild { edges: 12, modes: 8, at_the_end: false };
+    /// Most operands and stacks are where pages meet or end.
+    pub const EDGES: Wild = Wild { edges: 2, modes: 8, at_the_end: false };
+    /// So is the instruction.
+    pub const END: Wild = Wild { edges: 2, modes: 8, at_the_end: true };
 }
 
 /// A selector: mostly one that loads.
@@ -80,6 +90,9 @@ fn registers(c: &mut Case, i: &Instruction, wild: Wild, random: &mut Random) {
         STACK + if random.one_in(wild.edges) { PAGE as u64 - random.below(20) } else { 0x7c0 + random.below(32) };
     let stack = if random.one_in(wild.edges) { STACK + random.below(24) } else { stack };
     let ss = layout::base(c.state.0[cell::SEG + 2] as u16);
+    // Where two pages meet.
+    let across = ss == 0 && random.one_in(wild.edges);
+    let stack = if across { DATA + PAGE as u64 + random.below(24) } else { stack };
     let s = &mut c.state.0;
     s[..16].iter_mut().for_each(|r| *r = random.corner());
     let wide = random.next() & 0xffff_0000 & if c.bits == 16 { !0 } else { 0 };

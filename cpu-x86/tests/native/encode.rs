@@ -1,6 +1,6 @@
 //! Encodings: a code of iced's list with random operands of the kinds it takes, in 16-, 32- or 64-bit code.
 
-use crate::layout::{CODE, DATA, PAGE};
+use crate::layout::{CODE, CODE_END, DATA, PAGE};
 use crate::random::Random;
 use iced_x86::{Code, Decoder, DecoderOptions, Encoder, Instruction, OpCodeOperandKind, OpKind, Register};
 
@@ -55,6 +55,16 @@ pub fn encoding(code: Code, bits: u32, random: &mut Random) -> Option<Encoded> {
     let bytes = encoder.take_buffer();
     let instruction = Decoder::with_ip(bits, &bytes, form.ip, DecoderOptions::NONE).decode();
     (instruction.code() == code && instruction.len() == bytes.len()).then_some(Encoded { bits, at, bytes, instruction })
+}
+
+impl Encoded {
+    /// The same bytes, with `short` of them behind the end of all code.
+    pub fn at_the_end(mut self, short: u64) -> Encoded {
+        self.at = CODE_END - self.bytes.len() as u64 + short;
+        let ip = self.at - bases(self.bits).0;
+        self.instruction = Decoder::with_ip(self.bits, &self.bytes, ip, DecoderOptions::NONE).decode();
+        self
+    }
 }
 
 /// REP, LOCK, segment overrides, and the decorations of EVEX.

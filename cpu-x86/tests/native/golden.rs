@@ -1,13 +1,13 @@
 //! What the core does, as a hash for each code: for hosts that cannot be compared with. A run of the comparison has seen
 //! the same core agree with hardware.
 
-use crate::compare::{self, Mask};
+use crate::codes;
+use crate::compare::{self, Masks};
 use crate::draw::{self, Wild};
 use crate::encode;
 use crate::machine::{End, Machine};
 use crate::random::Random;
 use crate::state::{Case, Outcome};
-use crate::suite;
 use iced_x86::{Code, Instruction};
 use std::fmt::Write;
 
@@ -31,7 +31,7 @@ pub fn linux(selector: u16) -> Option<(u32, u32)> {
 /// A line for each code: its name and the hash of what all its tests leave.
 pub fn hashes() -> String {
     let mut machine = Machine::new(&linux);
-    let masks = compare::masks();
+    let masks = Masks::new();
     let mut out = String::new();
     for code in Code::values() {
         let mut hash = Hash(0xcbf2_9ce4_8422_2325);
@@ -44,10 +44,10 @@ pub fn hashes() -> String {
 }
 
 /// Adds what tests of `code` leave; how many there were.
-fn run(machine: &mut Machine, masks: &[Mask], code: Code, bits: u32, hash: &mut Hash) -> usize {
+fn run(machine: &mut Machine, masks: &Masks, code: Code, bits: u32, hash: &mut Hash) -> usize {
     let mut probe = Instruction::default();
     probe.set_code(code);
-    if !suite::subject(code, bits) || compare::excused(masks, &probe, bits).whole {
+    if !codes::subject(code, bits) || compare::excused(masks, &probe, bits).whole {
         return 0;
     }
     let mut random = Random(SEED ^ (code as u64) << 32 ^ u64::from(bits));
@@ -55,7 +55,7 @@ fn run(machine: &mut Machine, masks: &[Mask], code: Code, bits: u32, hash: &mut 
     let mut tests = 0;
     for e in &encodings {
         for _ in 0..STATES {
-            let c = draw::case(e, Wild { edges: 12, modes: 8 }, &mut random);
+            let c = draw::case(e, Wild::ORDINARY, &mut random);
             let excused = compare::excused(masks, &e.instruction, bits);
             if let (false, End::Outcome(o)) = (compare::undefined(&c, &e.instruction), machine.run(&c)) {
                 hash.outcome(&c, &excused, &o);

@@ -35,7 +35,7 @@ impl Random {
     }
 
     /// The low `bits` (1 to 64) of a fraction: all zeros, all ones, one bit, runs, or anything.
-    fn fraction(&mut self, bits: u64) -> u64 {
+    pub fn fraction(&mut self, bits: u64) -> u64 {
         let full = u64::MAX >> (64 - bits);
         full & match self.below(7) {
             0 => 0,
@@ -66,20 +66,37 @@ impl Random {
         self.below(2) << (exponent + fraction) | field << fraction | self.fraction(fraction)
     }
 
+    /// As [`Random::float`], or with an exponent near that of `other`.
+    pub fn float_near(&mut self, exponent: u64, fraction: u64, other: u64) -> u64 {
+        if !self.one_in(5) {
+            return self.float(exponent, fraction);
+        }
+        let field = (other >> fraction).wrapping_add(self.below(7)).wrapping_sub(3) & ((1 << exponent) - 1);
+        self.below(2) << (exponent + fraction) | field << fraction | self.fraction(fraction)
+    }
+
     /// An extended real: significand, and sign with exponent. Unnormals and pseudo-denormals among them.
     pub fn extended(&mut self) -> (u64, u64) {
-        let jitter = self.below(9) as i64 - 4;
-        let field = match self.below(14) {
+        self.extended_near(0x3fff)
+    }
+
+    /// As [`Random::extended`], now and then near the exponent `near`, or near that of its reciprocal.
+    pub fn extended_near(&mut self, near: u64) -> (u64, u64) {
+        let (near, jitter) = (near as i64, self.below(9) as i64 - 4);
+        let field = match self.below(16) {
             0 => self.below(3) as i64,
             1 => 0x7fff - self.below(3) as i64,
-            2 | 3 => 0x3fff + jitter,
-            4 | 5 => 0x3fff + self.below(70) as i64,
-            6 => 0x3fff + [15, 31, 63, 127, 1023, -126, -149, -1022, -1074][self.below(9) as usize] + jitter,
-            7 => 0x1fff + jitter,
-            8 => 0x5fff + jitter,
-            9 => 0x3fff - self.below(70) as i64,
-            10 => 0,
-            11 => 0x7fff,
+            2 | 3 => near + jitter,
+            4 => near + self.below(130) as i64 - 65,
+            5 => 0x3fff + jitter,
+            6 => 0x3fff + self.below(70) as i64,
+            7 => 0x3fff + [15, 31, 63, 127, 1023, -126, -149, -1022, -1074][self.below(9) as usize] + jitter,
+            8 => 0x1fff + jitter,
+            9 => 0x5fff + jitter,
+            10 => 0x3fff - self.below(70) as i64,
+            11 => 0x7fff - near + jitter,
+            12 => 0,
+            13 => 0x7fff,
             _ => self.below(0x8000) as i64,
         }
         .clamp(0, 0x7fff) as u64;
@@ -94,7 +111,10 @@ impl Random {
             0 | 1 => self.next(),
             2 => u64::from_le_bytes([0; 8].map(|_: u8| self.pick(&[0, 1, 0x7f, 0x80, 0x81, 0xff]))),
             3 => (0..4).fold(0, |r, _| r << 16 | self.pick(&[0, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0xff, 0x100])),
-            4 | 5 => self.float(8, 23) << 32 | self.float(8, 23),
+            4 | 5 => {
+                let high = self.float(8, 23);
+                high << 32 | self.float_near(8, 23, high)
+            }
             6 => self.float(11, 52),
             7 => (0..4).fold(0, |r, _| r << 16 | self.float(5, 10)),
             _ => u64::from_le_bytes([0; 8].map(|_: u8| self.pick(&[0, 1, 2, 2, 2, 3, 3, 0x83]))),

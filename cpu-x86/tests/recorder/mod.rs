@@ -1,8 +1,7 @@
 //! A monitor that keeps what it is told: instructions retired, branches taken, and a small cache fed by the accesses.
 
 use cpu_x86::monitor::{Code, DataAccess, Happening, Monitor, Touched, Translate};
-use cpu_x86::{Counts, Doors, NoDoors, Refused, Ring, Sampled};
-use emu_core::Gpa;
+use cpu_x86::{Doors, Ring};
 use iced_x86::{FlowControl, Instruction};
 
 /// One set: its lines from the most recently used on, each with its dirty bit.
@@ -30,6 +29,8 @@ pub struct Told {
 struct Described {
     /// Offset of each instruction from the first, and of the end.
     starts: Vec<u64>,
+    /// Of its first byte in the page.
+    offset: u64,
     branch: bool,
 }
 
@@ -72,7 +73,7 @@ fn described(code: &[Instruction]) -> Described {
     let first = code[0].ip();
     let mut starts: Vec<u64> = code.iter().map(|i| i.ip() - first).collect();
     starts.push(code[code.len() - 1].next_ip() - first);
-    Described { starts, branch: code[code.len() - 1].flow_control() != FlowControl::Next }
+    Described { starts, offset: first & 0xfff, branch: code[code.len() - 1].flow_control() != FlowControl::Next }
 }
 
 impl Monitor for Recorder {
@@ -87,6 +88,16 @@ impl Monitor for Recorder {
         self.book(Some(at));
         let d = &self.blocks[block as usize];
         self.pending = Some((at, d.starts.clone(), d.branch));
+    }
+    fn pass(&mut self, blocks: &[u32]) {
+        for block in blocks {
+            let d = &self.blocks[*block as usize];
+            let (before, ..) = self.pending.as_ref().expect("a block was entered");
+            let at = before & !0xfff | d.offset;
+            self.book(Some(at));
+            let d = &self.blocks[*block as usize];
+            self.pending = Some((at, d.starts.clone(), d.branch));
+        }
     }
     fn single(&mut self, code: &Code, at: u64, _ring: Ring, _translate: &mut dyn Translate) {
         self.book(Some(at));
@@ -121,41 +132,7 @@ impl Monitor for Recorder {
 pub struct Watching(pub Option<Recorder>);
 
 impl Doors for Watching {
-    fn memory_read(&mut self, at: Gpa, bytes: u32, now: &Counts) -> u64 {
-        NoDoors.memory_read(at, bytes, now)
-    }
-    fn memory_write(&mut self, _at: Gpa, _bytes: u32, _value: u64, _now: &Counts) {}
-    fn port_read(&mut self, port: u16, bytes: u32, now: &Counts) -> u32 {
-        NoDoors.port_read(port, bytes, now)
-    }
-    fn port_write(&mut self, _port: u16, _bytes: u32, _value: u32, _now: &Counts) {}
-    fn msr_read(&mut self, _msr: u32, _now: &Counts) -> Option<Result<u64, Refused>> {
-        None
-    }
-    fn msr_write(&mut self, _msr: u32, _value: u64, _now: &Counts) -> Option<Result<(), Refused>> {
-        None
-    }
-    fn rdpmc(&mut self, _ecx: u32, _now: &Counts) -> Result<u64, Refused> {
-        Err(Refused)
-    }
-    fn cpuid(&mut self, _leaf: u32, _subleaf: u32) -> Option<[u32; 4]> {
-        None
-    }
-    fn send_ipi(&mut self, _icr: u64) {}
-    fn end_of_interrupt(&mut self, _vector: u8) {}
-    fn acknowledge_pic(&mut self) -> u8 {
-        0xff
-    }
-    fn pmu_deadline(&mut self, _now: &Counts, _ring: Ring) -> u64 {
-        u64::MAX
-    }
-    fn pmu_settle(&mut self, _now: &Counts, _processor: &mut dyn Sampled) -> bool {
-        false
-    }
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         self.0.as_mut().map(|r| r as &mut dyn Monitor)
-    }
-    fn wants_attention(&self) -> bool {
-        false
     }
 }

@@ -9,6 +9,8 @@ use crate::report::event::EventError;
 use crate::report::explain::Unknown;
 use emu_core::RamError;
 use miette::Diagnostic;
+use pmu_model::host::attr::OpenError;
+use pmu_model::host::live::HostError;
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -70,6 +72,17 @@ pub enum Failure {
     /// What `-e` names is no list of events.
     #[error(transparent)]
     Event(#[from] EventError),
+    /// The host of `--vpmu` and its events cannot be had beside each other.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// An option of the host's makes no sense.
+    #[error("{what}")]
+    HostOption {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
     /// `explain` of something that is not known.
     #[error(transparent)]
     Unknown(#[from] Unknown),
@@ -95,6 +108,12 @@ pub enum Failure {
         /// What the host said.
         source: std::io::Error,
     },
+    /// `--wrmsr` of what the PMU does not take.
+    #[error("the PMU does not take this value of register {number:#x}, or has no such register")]
+    Register {
+        /// Its number.
+        number: u32,
+    },
     /// No such lesson.
     #[error("there is no lesson \"{name}\"")]
     NoLesson {
@@ -117,8 +136,11 @@ impl Failure {
             | Failure::TwoImages { .. }
             | Failure::LogFilter { .. }
             | Failure::NoLesson { .. }
+            | Failure::Register { .. }
             | Failure::Lab(_)
             | Failure::Event(_)
+            | Failure::Host(_)
+            | Failure::HostOption { .. }
             | Failure::Unknown(_)
             | Failure::ManyEvents
             | Failure::NoPeriod
@@ -146,6 +168,7 @@ impl Failure {
             Failure::TwoImages { .. } => Some("give one of IMAGE, --kernel and --rom".to_owned()),
             Failure::Build { source, .. } => build_remedy(source),
             Failure::LogFilter { .. } => Some("examples: --log debug, --log frontend=trace,warn".to_owned()),
+            Failure::Register { number } => Some(format!("unhalted explain {number:x} shows its bits")),
             Failure::NoLesson { names, .. } => Some(format!("there are: {}", names.join(", "))),
             Failure::NoDebian { kernel } => {
                 Some(format!("make it with: unhalted image debian {kernel} (fetches packages by name, once)"))
@@ -153,6 +176,8 @@ impl Failure {
             Failure::Image(e) => e.help().map(|h| h.to_string()),
             Failure::Lab(e) => e.help().map(|h| h.to_string()),
             Failure::Event(e) => Some(event_remedy(e)),
+            Failure::Host(e) => Some(host_remedy(e).to_owned()),
+            Failure::HostOption { remedy, .. } => Some(remedy.clone()),
             Failure::MixedUnits => Some("give both as guest time (100ms, 2s) or both as instructions (5Minsn)".to_owned()),
             Failure::Unknown(e) if !e.near.is_empty() => Some(format!("did you mean {}?", e.near.join(" or "))),
             Failure::Unknown(_) => Some("unhalted list events, unhalted list msrs show what there is".to_owned()),
@@ -206,6 +231,19 @@ fn event_remedy(e: &EventError) -> String {
         }
         EventError::NotModelled { .. } => "unhalted list shows what is exact or modelled".to_owned(),
         EventError::Unknown { .. } | EventError::Encoding { .. } | EventError::Empty => FORMS.to_owned(),
+    }
+}
+
+fn host_remedy(e: &HostError) -> &'static str {
+    match e {
+        HostError::Event { why: OpenError::MediatedVmExists, .. } => {
+            "let it count the host alone, as in cycles:H, or take --vpmu perf-based"
+        }
+        HostError::Event { why: OpenError::PassedThrough, .. } => {
+            "whoever passes the PMU through has no counters left: leave --host-events away, or take another --vpmu"
+        }
+        HostError::Event { .. } => "unhalted list shows the events; modifiers are u, k, G, H and D",
+        HostError::Vcpu(_) => "take other --vpmu-counters, at most 8+4",
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Failure, number};
 use crate::console::Pace;
 use crate::image::debian_cached;
 use crate::load::Kind;
-use crate::pc::{BuildError, Limits, Machine, Setup};
+use crate::pc::{BuildError, Limits, Machine, Setup, TSC_MHZ};
 use crate::report::{About, FileAbout};
 use roms::Lesson;
 use std::borrow::Cow;
@@ -46,9 +46,17 @@ pub struct Options {
     /// Ticks (2200 a microsecond) that a processor runs before it is the next one's turn
     #[arg(long, default_value_t = DEFAULT_QUANTUM, value_parser = number::count)]
     pub quantum: u64,
+    /// Frequency of the cores in MHz: a multiple of 100 from 2200, the TSC's, to 4800. A core that is faster than the TSC
+    /// does as much more in a tick
+    #[arg(long, value_name = "MHZ", default_value_t = TSC_MHZ, value_parser = number::core_mhz)]
+    pub core_mhz: u32,
     /// Let the model of the core (predictor, caches, TLBs, slots) observe from the start, not only while a counter takes it
     #[arg(long)]
     pub observe: bool,
+    /// Write a register of the PMU on each processor before the guest starts, as firmware could: NUMBER=VALUE, both
+    /// hexadecimal (186=4300c0 lets counter 0 count instructions once 38f enables it); repeatable, in order
+    #[arg(long, value_name = "MSR", value_parser = number::register)]
+    pub wrmsr: Vec<(u32, u64)>,
     /// Pace idle guest time to real time
     #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "on", num_args = 0..=1, require_equals = true)]
     pub realtime: Pace,
@@ -136,6 +144,7 @@ impl Guest {
             append: &self.command_line(options),
             unpack: !options.no_unpack,
             kind: self.kind,
+            core_mhz: options.core_mhz,
             limits: options.limits(),
             reboot: !options.no_reboot,
             triple_fault_resets: options.triple_fault_resets,
@@ -157,9 +166,30 @@ impl Guest {
         if options.observe {
             machine.observe_always();
         }
+        machine.write_registers(&options.wrmsr).map_err(|number| Failure::Register { number })?;
         let (guest, options) = (self.clone(), options.clone());
         machine.reload_with(Box::new(move || guest.with_setup(&options, Machine::pieces).ok()));
         Ok(machine)
+    }
+
+    /// The initrd's contents.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn initrd(&self) -> Result<Option<Vec<u8>>, Failure> {
+        self.initrd.as_deref().map(|p| read("the initrd", p)).transpose()
+    }
+
+    /// Absolute path and contents of the image, where it is a file.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn program(&self) -> Result<Option<(String, Vec<u8>)>, Failure> {
+        if self.embedded.is_some() {
+            return Ok(None);
+        }
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        Ok(Some((path.display().to_string(), read("the image", &self.path)?)))
     }
 
     /// The machine's configuration in full, with hashes of what it was started from.
@@ -178,7 +208,9 @@ impl Guest {
                 command_line: command_line.clone(),
                 memory_bytes: setup.ram_bytes,
                 processors: setup.processors,
+                core_mhz: setup.core_mhz,
                 quantum_ticks: setup.quantum,
+                written: options.wrmsr.clone(),
                 unpack: setup.unpack,
                 reboot: setup.reboot,
                 triple_fault_resets: setup.triple_fault_resets,

@@ -28,7 +28,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Debian {
-    /// The kernel: 6.1 or 6.12
+    /// The kernel: 6.1 or 6.12 with Debian 12's programs; trixie: Debian 13's kernel (6.12) and programs
     #[arg(default_value = DEFAULT_KERNEL)]
     kernel: String,
     /// What comes besides busybox: `perf`, Debian packages by name with what they depend on, or `none`

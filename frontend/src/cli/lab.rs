@@ -23,6 +23,9 @@ pub struct Args {
     /// Print the scenario's file instead of running it: to begin one's own with
     #[arg(long)]
     show: bool,
+    /// Write the pages of the documentation, one for each scenario that ships, to this folder
+    #[arg(long, value_name = "FOLDER")]
+    docs: Option<PathBuf>,
     /// List the scenarios that ship
     #[arg(long)]
     list: bool,
@@ -39,6 +42,8 @@ enum Format {
     Perfetto,
     /// One page with the timeline drawn
     Html,
+    /// The timeline alone
+    Svg,
 }
 
 /// Runs the command.
@@ -46,6 +51,9 @@ enum Format {
 /// # Errors
 /// A file that cannot be read or written, a scenario that makes no sense.
 pub fn run(args: &Args) -> Result<u8, Failure> {
+    if let Some(folder) = &args.docs {
+        return docs(folder);
+    }
     let text = match &args.scenario {
         Some(path) if !args.list => shown(args, path)?,
         _ => list(),
@@ -57,6 +65,18 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             source,
         })?,
         None => print!("{text}"),
+    }
+    Ok(0)
+}
+
+fn docs(folder: &Path) -> Result<u8, Failure> {
+    for shipped in SHIPPED {
+        let page = lab::document(shipped)?;
+        for (ending, text) in [("md", page.text), ("svg", page.picture)] {
+            let path = folder.join(shipped.name).with_extension(ending);
+            let written = std::fs::write(&path, text);
+            written.map_err(|source| Failure::Write { what: "a page", path, source })?;
+        }
     }
     Ok(0)
 }
@@ -83,13 +103,16 @@ fn shown(args: &Args, path: &Path) -> Result<String, Failure> {
     let file = File::read(&name, &text)?;
     let built = lab::build(&file, &name, &text)?;
     if let Some(along) = args.compare {
-        return Ok(format!("{}\n\n{}\n", file.title, lab::compare(&built, along)));
+        let machines = || lab::machines(&file, &name, &text, path.parent().unwrap_or(Path::new("")));
+        return Ok(format!("{}\n\n{}\n", file.title, lab::compare(&built, along, &machines)?));
     }
-    let report = scenario::run(&built);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let report = scenario::run_with(&built, lab::machines(&file, &name, &text, folder)?);
     Ok(match args.format {
         Format::Text => lab::table(&file, &built, &report),
         Format::Json => lab::json(&file, &built, &report),
         Format::Perfetto => lab::trace(&built, &report),
         Format::Html => lab::page(&file, &built, &report),
+        Format::Svg => lab::picture(&built, &report),
     })
 }

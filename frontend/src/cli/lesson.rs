@@ -104,6 +104,7 @@ pub fn outcome(lesson: &'static Lesson) -> Result<Outcome, Failure> {
         append: "",
         unpack: false,
         kind: Some(Kind::Rom),
+        core_mhz: crate::pc::TSC_MHZ,
         limits: LIMITS,
         reboot: false,
         triple_fault_resets: false,

@@ -17,8 +17,10 @@ mod record;
 mod run;
 mod stat;
 mod status;
+mod vpmu;
 
 pub use failure::Failure;
+pub use number::memory;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;

@@ -32,6 +32,17 @@ fn scaled(text: &str, value: f64, scale: u64) -> Result<u64, String> {
     if product < 1e18 { Ok(product.round() as u64) } else { Err(too_large()) }
 }
 
+/// A register and its value: NUMBER=VALUE, both hexadecimal, with or without 0x.
+///
+/// # Errors
+/// No such form, or a number that is too large.
+pub fn register(text: &str) -> Result<(u32, u64), String> {
+    let hex = |t: &str| u64::from_str_radix(t.trim().trim_start_matches("0x"), 16);
+    let parts = text.split_once('=').and_then(|(number, value)| Some((hex(number).ok()?, hex(value).ok()?)));
+    let (number, value) = parts.ok_or_else(|| format!("\"{text}\" is not NUMBER=VALUE in hexadecimal"))?;
+    Ok((u32::try_from(number).map_err(|_| format!("{number:x} is no MSR: 32 bits at most"))?, value))
+}
+
 /// Guest memory: a number with K, M, G or T (powers of 1024); without a letter it means MiB, as in QEMU.
 ///
 /// # Errors
@@ -56,6 +67,19 @@ pub fn memory(text: &str) -> Result<u64, String> {
         return Err(format!("{plain} is too much: at most 1T"));
     }
     Ok(bytes & !0xfff)
+}
+
+/// Frequency of the cores, in MHz.
+///
+/// # Errors
+/// Not a multiple of 100 from 2200 to 4800.
+pub fn core_mhz(text: &str) -> Result<u32, String> {
+    let mhz: u32 = text.parse().map_err(|_| format!("\"{text}\" is not a number"))?;
+    if (2200..=4800).contains(&mhz) && mhz.is_multiple_of(100) {
+        Ok(mhz)
+    } else {
+        Err(format!("{mhz} MHz: multiples of 100 from 2200 to 4800 are possible"))
+    }
 }
 
 /// Processors: QEMU's `-smp 2`, `-smp cpus=2,cores=2`.
@@ -133,6 +157,12 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn cores_run_at_multiples_of_100_mhz_that_are_not_below_the_tsc_s() {
+        assert_eq!([2200, 3300, 4800].map(|mhz: u32| core_mhz(&mhz.to_string())), [Ok(2200), Ok(3300), Ok(4800)]);
+        assert!(["2100", "2250", "4900", "3.3", "fast"].iter().all(|text| core_mhz(text).is_err()));
+    }
+
+    #[test]
     fn memory_is_in_mib_without_a_letter() {
         assert_eq!(memory("1G"), Ok(1 << 30));
         assert_eq!(memory("512"), Ok(512 << 20));
@@ -157,6 +187,15 @@ mod tests {
         assert_eq!(limit("1.5ms"), Ok(Limits { time: Time::us(1500), ..Limits::NONE }));
         for bad in ["", "0s", "0insn", "30", "5Xinsn", "s", "instructions=", "99999999999h"] {
             assert!(limit(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn registers_are_hexadecimal() {
+        assert_eq!(register("186=4300c0"), Ok((0x186, 0x43_00c0)));
+        assert_eq!(register("0x38F = 0xf000000ff"), Ok((0x38f, 0xf_0000_00ff)));
+        for bad in ["", "186", "186=", "=1", "186=x", "100000000=1", "186=10000000000000000"] {
+            assert!(register(bad).is_err(), "{bad}");
         }
     }
 

@@ -4,13 +4,17 @@ use super::guest::{Guest, Options};
 use super::run::explain;
 use super::{Failure, number, status};
 use crate::console::Console;
-use crate::load::Kind;
+use crate::load::elf;
 use crate::pc::Machine;
 use crate::report::event::{self, Event, EventError};
 use crate::report::guest::kallsyms;
-use crate::report::{grouped, perf_data, sampler::Sampler};
+use crate::report::{grouped, initrd, perf_data, sampler::Sampler};
+use std::collections::BTreeMap;
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+/// Files of the guest, by path.
+type Files = BTreeMap<String, Vec<u8>>;
 
 /// Run a machine and take a sample at exactly every nth event.
 ///
@@ -33,7 +37,7 @@ pub struct Args {
     /// Call chains too: by frame pointers, and in Linux' kernel by its ORC tables
     #[arg(short = 'g')]
     chains: bool,
-    /// The file for perf; symbols of the kernel go into FILE.kallsyms
+    /// The file for perf; symbols of the kernel go into FILE.kallsyms, programs into FILE.symfs
     #[arg(short, long, value_name = "FILE", default_value = "perf.data")]
     output: PathBuf,
     /// Folded stacks too, a line a stack, for flame graphs
@@ -50,12 +54,14 @@ Examples:
   unhalted record vmlinuz --initrd initrd.cpio -e branches:k -c 100000 --limit 2s
   unhalted record lesson overflow -e instructions:u -c 100 --folded stacks.txt
 Then:
-  perf report -i perf.data --kallsyms perf.data.kallsyms
-  perf script -i perf.data --kallsyms perf.data.kallsyms
+  perf report -i perf.data --kallsyms perf.data.kallsyms --symfs perf.data.symfs
+  perf script -i perf.data --kallsyms perf.data.kallsyms --symfs perf.data.symfs
+  flamegraph.pl stacks.txt > stacks.svg
 
-Call chains follow frame pointers, in programs that keep them; in a Linux kernel built for ORC, as Debian's is, they follow
-its tables. Exact are samples of exact
-events; samples of cycles are what the timing model makes of them.";
+Programs that the guest ran out of its initrd are copied to FILE.symfs, so that perf finds their symbols; an ELF guest
+that is no Linux brings its own. Call chains follow frame pointers, in programs that keep them; in a Linux kernel built for
+ORC, as Debian's is, they follow its tables. Samples of exact events are exact; those of cycles are what the timing model
+makes of them.";
 
 /// Runs the command.
 ///
@@ -69,8 +75,10 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let guest = Guest::of(&args.machine, args.name.as_deref())?;
     let mut machine = guest.machine(&args.machine)?;
     let mut sampler = Sampler::new(event.clone(), args.period, args.machine.smp as usize, args.chains);
-    if matches!(machine.kind(), Kind::BzImage | Kind::Pvh | Kind::Vmlinux) {
-        sampler.expect_linux();
+    if machine.kind().is_linux() {
+        sampler.kernel.expect();
+    } else if let Some((path, image)) = guest.program()? {
+        sampler.expect_program(&path, &image);
     }
     if event.is_observed() {
         machine.observe_always();
@@ -81,7 +89,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     drop(console);
     explain(&machine, &end);
     sampler.finish();
-    write(args, &event, &machine, &sampler)?;
+    let files = guest.initrd()?.map_or_else(Files::new, |b| initrd::files(&b, &sampler.files()));
+    files.iter().for_each(|(path, contents)| sampler.learn_file(path, contents));
+    write(args, &event, &machine, &sampler, &files)?;
     Ok(status::of(&end))
 }
 
@@ -95,41 +105,47 @@ fn one_event(text: &str) -> Result<Event, Failure> {
     if event.is_modelled() { Ok(event) } else { Err(EventError::NotModelled { name: event.label }.into()) }
 }
 
-/// The path with `.kallsyms` behind it.
-fn symbols_path(path: &Path) -> PathBuf {
+/// The path with `.what` behind it.
+fn beside(path: &Path, what: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".kallsyms");
+    name.push(what);
     name.into()
 }
 
-fn write(args: &Args, event: &Event, machine: &Machine, sampler: &Sampler) -> Result<(), Failure> {
-    let failed = |what: &'static str, path: &Path| {
-        let path = path.to_owned();
-        move |source| Failure::Write { what, path, source }
-    };
-    let what = perf_data::Sampled {
-        name: event.label.clone(),
-        config: event.encoding.bits(),
-        period: args.period,
-        exclude_user: !event.user,
-        exclude_kernel: !event.kernel,
-        chains: args.chains,
-    };
-    let about = perf_data::Machine {
-        host: "unhalted".to_owned(),
-        release: sampler.release.clone().unwrap_or_else(|| format!("unhalted-{}", env!("CARGO_PKG_VERSION"))),
-        processors: args.machine.smp,
-        memory_kib: machine.ram().ram_bytes() >> 10,
-        command: std::env::args().collect(),
-        build_id: sampler.build_id.clone(),
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Failure {
+    let path = path.to_owned();
+    move |source| Failure::Write { what, path, source }
+}
+
+/// Writes the files of the initrd that samples fell into, as perf wants them, and says which build ids they have.
+fn write_programs(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    for (path, contents) in files {
+        // The paths are a guest's: none leads out of the folder.
+        let inside: PathBuf = Path::new(path).components().filter(|c| matches!(c, Component::Normal(_))).collect();
+        let to = folder.join(inside);
+        let parent = to.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).map_err(failed("the guest's programs", parent))?;
+        std::fs::write(&to, contents).map_err(failed("the guest's programs", &to))?;
+    }
+    Ok(files.iter().filter_map(|(path, contents)| Some((path.clone(), elf::build_id(contents)?))).collect())
+}
+
+fn write(args: &Args, event: &Event, machine: &Machine, sampler: &Sampler, files: &Files) -> Result<(), Failure> {
+    let mut with = String::new();
+    let build_ids = if files.is_empty() {
+        Vec::new()
+    } else {
+        let folder = beside(&args.output, ".symfs");
+        with = format!(" --symfs {}", folder.display());
+        write_programs(&folder, files)?
     };
     let file = std::fs::File::create(&args.output).map_err(failed("the samples", &args.output))?;
+    let (what, about) = (sampled(args, event), about(args, machine, sampler, build_ids));
     sampler.records.write(&what, &about, &mut BufWriter::new(file)).map_err(failed("the samples", &args.output))?;
-    let mut with = String::new();
-    if !sampler.symbols.is_empty() {
-        let path = symbols_path(&args.output);
-        std::fs::write(&path, kallsyms::text(&sampler.symbols)).map_err(failed("the symbols", &path))?;
-        with = format!(" --kallsyms {}", path.display());
+    if !sampler.kernel.symbols.is_empty() {
+        let path = beside(&args.output, ".kallsyms");
+        std::fs::write(&path, kallsyms::text(&sampler.kernel.symbols)).map_err(failed("the symbols", &path))?;
+        with = format!(" --kallsyms {}{with}", path.display());
     }
     if let Some(path) = &args.folded {
         std::fs::write(path, sampler.folded()).map_err(failed("the stacks", path))?;
@@ -137,8 +153,32 @@ fn write(args: &Args, event: &Event, machine: &Machine, sampler: &Sampler) -> Re
     let samples = grouped(sampler.samples);
     eprintln!("\nunhalted: {samples} samples, every {} {}", grouped(args.period), event.label);
     eprintln!(" perf report -i {}{with}", args.output.display());
-    if !sampler.files().is_empty() {
-        eprintln!(" programs' symbols come from --symfs FOLDER with the guest's files: {}", sampler.files().join(" "));
+    let missing: Vec<String> = sampler.files().into_iter().filter(|f| !files.contains_key(f)).collect();
+    if !missing.is_empty() {
+        eprintln!(" not in the initrd, so without symbols: {}", missing.join(" "));
     }
     Ok(())
+}
+
+fn sampled(args: &Args, event: &Event) -> perf_data::Sampled {
+    perf_data::Sampled {
+        name: event.label.clone(),
+        config: event.encoding.bits(),
+        period: args.period,
+        exclude_user: !event.user,
+        exclude_kernel: !event.kernel,
+        chains: args.chains,
+    }
+}
+
+fn about(args: &Args, machine: &Machine, sampler: &Sampler, build_ids: Vec<(String, Vec<u8>)>) -> perf_data::Machine {
+    perf_data::Machine {
+        host: "unhalted".to_owned(),
+        release: sampler.kernel.release.clone().unwrap_or_else(|| format!("unhalted-{}", env!("CARGO_PKG_VERSION"))),
+        processors: args.machine.smp,
+        memory_kib: machine.ram().ram_bytes() >> 10,
+        command: std::env::args().collect(),
+        build_id: sampler.kernel.build_id.clone(),
+        build_ids,
+    }
 }

@@ -1,9 +1,9 @@
 //! `unhalted run`: starts a kernel or ROM with the terminal as its serial console.
 
 use super::guest::{Guest, Options};
-use super::{Failure, status};
+use super::{Failure, status, vpmu};
 use crate::console::Console;
-use crate::pc::{End, Machine};
+use crate::pc::{End, Limits, Machine, time};
 use crate::report;
 use std::time::Instant;
 
@@ -22,6 +22,8 @@ pub struct Args {
     /// Do not
     #[arg(long)]
     no_summary: bool,
+    #[command(flatten)]
+    host: vpmu::Host,
 }
 
 const EXAMPLES: &str = "\
@@ -30,7 +32,8 @@ Examples:
   unhalted run vmlinuz --initrd initrd.cpio --append 'console=ttyS0' --smp 2
   unhalted run kernel.mb --limit 5Ginsn --no-summary
   unhalted run -kernel bench.pvh -m 256 -no-reboot -nographic
-  unhalted run --rom lesson.bin --log debug";
+  unhalted run --rom lesson.bin --log debug
+  unhalted run debian --vpmu mediated --host-events instructions:H,cycles:kH";
 
 /// Runs the command.
 ///
@@ -38,16 +41,38 @@ Examples:
 /// Files that cannot be read, images that cannot be started.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let mut machine = Guest::of(&args.machine, None)?.machine(&args.machine)?;
+    args.host.put_under(&mut machine)?;
+    if args.machine.observe {
+        machine.observe_always();
+    }
     let mut console = Console::open(args.machine.realtime)?;
     let start = Instant::now();
-    let end = machine.run(&mut console);
+    let end = match args.host.interval() {
+        None => machine.run(&mut console),
+        Some(ticks) => in_intervals(args, &mut machine, &mut console, ticks),
+    };
     let host = start.elapsed();
     drop(console);
     explain(&machine, &end);
+    args.host.report(&mut machine)?;
     if args.summary || !args.no_summary {
         eprintln!("\n{}", report::summary(&machine.counts(), host));
     }
     Ok(status::of(&end))
+}
+
+/// Runs to the end, and prints the host's view each `ticks` of guest time.
+fn in_intervals(args: &Args, machine: &mut Machine, console: &mut Console, ticks: u64) -> End {
+    let limits = args.machine.limits();
+    let mut next = ticks;
+    loop {
+        machine.limit(Limits { time: time(next).min(limits.time), ..limits });
+        match machine.run(console) {
+            End::Time if time(next) < limits.time => eprintln!("\n{}", crate::lab::real::text(machine)),
+            end => return end,
+        }
+        next = next.saturating_add(ticks);
+    }
 }
 
 /// Says why the run ended, where the exit code alone does not.

@@ -45,6 +45,9 @@ pub struct Args {
     /// Rows for each processor
     #[arg(long)]
     per_vcpu: bool,
+    /// Rows for each process: number and name where the guest is a Linux, the root of the page tables where not
+    #[arg(long)]
+    per_process: bool,
     /// JSON that follows the schema which --schema prints
     #[arg(long, short = 'j', conflicts_with_all = ["csv", "md"])]
     json: bool,
@@ -70,13 +73,17 @@ Examples:
   unhalted stat debian --append 'run=\"gzip -c /bin/busybox | wc -c\"'
   unhalted stat lesson rings -e instructions:u,instructions:k,r11c4
   unhalted stat vmlinuz --initrd initrd.cpio --smp 2 --per-vcpu -I 100 --limit 2s
+  unhalted stat debian --per-process --append 'run=\"ls -lR /usr\"'
   unhalted stat debian --from 2s --to 3s --json -o counts.json --no-console
   unhalted stat program.elf --roi
 
 A guest marks a region by OUT of a byte to port 8950h, or in any ring by CPUID with EAX = 524F4900h and ECX = the
 value: 2n + 1 begins region n, 2n ends it. In Debian, as root:
   printf '\\1' | dd of=/dev/port bs=1 seek=$((0x8950)); COMMAND; printf '\\0' | dd of=/dev/port bs=1 seek=$((0x8950))
-The instruction that ends a region is counted, the one that begins it is not.";
+The instruction that ends a region is counted, the one that begins it is not.
+
+With --per-process every load of CR3 divides the counts, so they are exact by address space. The kernel column of a
+process holds what interrupts and the kernel's own threads did while its page tables were in force.";
 
 /// Runs the command.
 ///
@@ -101,24 +108,34 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         tracing::warn!("{text}");
     }
     let mut meter = Meter::new(events.clone(), windows, options.smp as usize);
+    if args.per_process {
+        meter.by_process(machine.kind().is_linux());
+    }
     let end = run_machine(&mut machine, &mut meter, args)?;
     let mut spans = meter.finish(&machine.glance());
     if args.roi {
         spans.remove(0);
-        if spans.is_empty() {
-            return Err(Failure::NoRegion);
-        }
+    }
+    if spans.is_empty() {
+        return Err(Failure::NoRegion);
     }
     let status = if args.to.is_some_and(|to| is_end_of(&end, &args.machine, to)) { 0 } else { status::of(&end) };
-    let report = Report { about, end: (status::word(&end).to_owned(), status), events, spans, per_vcpu: args.per_vcpu };
-    let text = match args {
-        Args { json: true, .. } => json(&report),
-        Args { csv: true, .. } => report.csv(),
-        Args { md: true, .. } => report.markdown(),
-        _ => report.table(),
-    };
-    write(args.output.as_deref(), &text)?;
+    let end = (status::word(&end).to_owned(), status);
+    let report = Report { about, end, events, spans, per_vcpu: args.per_vcpu, per_process: args.per_process };
+    write(args.output.as_deref(), &args.form(&report))?;
     Ok(status)
+}
+
+impl Args {
+    /// The report in the form that is wanted.
+    fn form(&self, report: &Report) -> String {
+        match self {
+            Args { json: true, .. } => json(report),
+            Args { csv: true, .. } => report.csv(),
+            Args { md: true, .. } => report.markdown(),
+            _ => report.table(),
+        }
+    }
 }
 
 fn run_machine(machine: &mut Machine, meter: &mut Meter, args: &Args) -> Result<End, Failure> {

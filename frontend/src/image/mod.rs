@@ -35,13 +35,10 @@ use order::Order;
 pub use order::kernels;
 use shelf::Shelf;
 
-/// The Debian release that packages are taken from.
-const SUITE: &str = "bookworm";
-
 /// What image to make.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The kernel: `6.1` or `6.12`.
+    /// The kernel: `6.1` or `6.12` with Debian 12's programs, or `trixie`, Debian 13's kernel 6.12 with its programs.
     pub kernel: String,
     /// What comes besides busybox: `perf` for that program alone, or Debian packages, which come whole and with what
     /// they depend on. `none` and the empty name stand for nothing.
@@ -146,7 +143,7 @@ fn plan(order: &Order, tell: &mut dyn FnMut(Progress)) -> Result<(Apt, Vec<Offer
         names.extend(order.programs.iter().flat_map(|(package, _)| known::libraries(package)).map(str::to_owned));
         wanted(&cause, names.iter().map(|name| known::file(name)).collect())
     };
-    let apt = Apt::open(&order.cache, SUITE).map_err(without_lists)?;
+    let apt = Apt::open(&order.cache, order.suite).map_err(without_lists)?;
     tell(Progress::Step("reading Debian's package lists".to_owned()));
     if let Err(cause) = apt.update()
         && !apt.has_lists()

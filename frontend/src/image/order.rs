@@ -12,11 +12,12 @@ use super::shelf::{Shelf, is_library};
 use super::tree::{Node, Tree};
 use super::{Image, Options, Progress, cache_folder, initramfs, known};
 
-/// The release's kernels: the name users give, the package that stands for the newest of it, and what the names of the
-/// real packages begin with.
-const KERNELS: [(&str, &str, &str); 2] = [
-    ("6.1", "linux-image-cloud-amd64", "linux-image-6.1"),
-    ("6.12", "linux-image-6.12-cloud-amd64", "linux-image-6.12"),
+/// The kernels: the name users give, the Debian release that they and all programs are taken from, the package that stands
+/// for the newest of it, and what the names of the real packages begin with.
+const KERNELS: [(&str, &str, &str, &str); 3] = [
+    ("6.1", "bookworm", "linux-image-cloud-amd64", "linux-image-6.1"),
+    ("6.12", "bookworm", "linux-image-6.12-cloud-amd64", "linux-image-6.12"),
+    ("trixie", "trixie", "linux-image-cloud-amd64", "linux-image-6.12"),
 ];
 
 /// Modules that init loads where the kernel has them as modules (6.1 has all of virtio so, 6.12 only some).
@@ -46,6 +47,8 @@ pub fn kernels() -> impl Iterator<Item = &'static str> {
 /// An image asked for, worked out.
 #[derive(Default)]
 pub struct Order {
+    /// The Debian release that packages are taken from.
+    pub suite: &'static str,
     /// The package that stands for the newest kernel of the version.
     pub meta: &'static str,
     /// What the names of the version's kernel packages begin with.
@@ -95,7 +98,7 @@ impl Order {
     /// No such kernel, or no place for the cache.
     pub fn of(options: &Options) -> Result<Self, ImageError> {
         let known = || kernels().collect::<Vec<_>>().join(", ");
-        let (name, meta, prefix) = KERNELS
+        let (name, suite, meta, prefix) = KERNELS
             .into_iter()
             .find(|(name, ..)| *name == options.kernel)
             .ok_or_else(|| ImageError::UnknownKernel { name: options.kernel.clone(), known: known() })?;
@@ -106,6 +109,7 @@ impl Order {
             |name: &&str| PROGRAMS.iter().find(|(n, ..)| n == name).map(|(_, package, path)| (*package, *path));
         let set = ["busybox"].into_iter().chain(with.iter().copied()).collect::<Vec<_>>().join("+");
         Ok(Self {
+            suite,
             meta,
             prefix,
             programs: with.iter().filter_map(program).collect(),

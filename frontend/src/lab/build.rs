@@ -1,5 +1,6 @@
 //! From a file to a scenario: names become places, texts numbers, and what makes no sense a complaint with its place.
 
+use super::check;
 use super::error::{Complaint, LabError};
 use super::file::{self, File, Names};
 use super::words::{CYCLES_PER_SECOND, Counting, SEGMENTS, TIMES, config, counters, event, events, segment, time};
@@ -23,7 +24,7 @@ type Result<T> = std::result::Result<T, Complaint>;
 /// # Errors
 /// A name that nothing has, a number out of range, a word that means nothing: each with its line and a remedy.
 pub fn build(file: &File, name: &str, text: &str) -> std::result::Result<Scenario, Box<LabError>> {
-    scenario(file).map_err(|complaint| complaint.in_file(name, text))
+    check::check(file).and_then(|()| scenario(file)).map_err(|complaint| complaint.in_file(name, text))
 }
 
 fn complain<T>(at: &Spanned<T>, what: impl Into<String>, remedy: impl Into<String>) -> Complaint {
@@ -45,13 +46,15 @@ fn shape(text: Option<&Spanned<String>>, otherwise: Shape) -> Result<Shape> {
 }
 
 fn scenario(file: &File) -> Result<Scenario> {
+    let executed = file.guest.iter().any(file::Guest::is_executed);
     let mut exits = ExitTable::default();
     file.exit.iter().try_for_each(|exit| set_exit(&mut exits, exit))?;
+    let host_rates = rates(&file.host_rates)?;
     let cpus = file.cpu.iter().map(cpu).collect::<Result<Vec<CpuSpec>>>()?;
-    let one = CpuSpec { shape: Shape::SAPPHIRE_RAPIDS, busy: false, slice: 0, host_turn: 0 };
+    let one = CpuSpec { shape: Shape::SAPPHIRE_RAPIDS, busy: false, idle_polls: false, slice: 0, host_turn: 0 };
     let cpus = if cpus.is_empty() { vec![one] } else { cpus };
     let counted = file.guest.iter().map(counting).collect::<Result<Vec<Counting>>>()?;
-    let guests = file.guest.iter().zip(&counted).map(|(g, counting)| guest(g, counting, cpus.len()));
+    let guests = file.guest.iter().zip(&counted).map(|(g, counting)| guest(file, g, counting, cpus.len()));
     let guests = guests.collect::<Result<Vec<GuestSpec>>>()?;
     let events = file.event.iter().enumerate().map(|(n, e)| event_spec(file, n, e, cpus.len()));
     let events = events.collect::<Result<Vec<EventSpec>>>()?;
@@ -63,12 +66,12 @@ fn scenario(file: &File) -> Result<Scenario> {
         rotation: cycles_or(file.rotation.as_ref(), CYCLES_PER_SECOND / 250)?,
         pmus: file.pmu.iter().map(pmu).collect(),
         policy: file.policy.as_ref().map_or(Ok(Policy::BASELINE), policy)?,
-        exits,
+        exits: if executed { exits.atomic() } else { exits },
         access: AccessCosts::QUOTED,
         aperf: AperfCosts::QUOTED,
-        core_clock_percent: file.clock.as_ref().map_or(100, |percent| (*percent.get_ref()).max(1)),
-        host_rates: [rates(&file.host_rates)?; 2],
-        host_user_percent: file.host_user.as_ref().map_or(50, |percent| (*percent.get_ref()).min(100)),
+        core_clock_percent: file.clock.as_ref().map_or(100, |percent| *percent.get_ref()),
+        host_rates: [if executed { host_rates.atomic() } else { host_rates }; 2],
+        host_user_percent: file.host_user.as_ref().map_or(50, |percent| *percent.get_ref()),
         timeline: timeline(file, &counted, cpus.len())?,
         cpus,
         events,
@@ -80,14 +83,15 @@ fn cpu(cpu: &file::Cpu) -> Result<CpuSpec> {
     Ok(CpuSpec {
         shape: shape(cpu.counters.as_ref(), Shape::SAPPHIRE_RAPIDS)?,
         busy: cpu.busy,
+        idle_polls: cpu.idle_polls,
         slice: cycles_or(cpu.slice.as_ref(), 0)?,
         host_turn: cycles_or(cpu.host_turn.as_ref(), 0)?,
     })
 }
 
 fn pmu(pmu: &file::Pmu) -> HostPmu {
-    let cpus = pmu.cpus.iter().filter(|cpu| **cpu < 64).fold(0, |set, cpu| set | 1 << cpu);
-    HostPmu { id: pmu.id, name: pmu.name.clone(), cpus, counters: pmu.counters }
+    let cpus = pmu.cpus.get_ref().iter().filter(|cpu| **cpu < 64).fold(0, |set, cpu| set | 1 << cpu);
+    HostPmu { id: *pmu.id.get_ref(), name: pmu.name.clone(), cpus, counters: pmu.counters }
 }
 
 /// A policy by name, or the sum of several phases.
@@ -110,12 +114,19 @@ fn policy(names: &Spanned<Names>) -> Result<Policy> {
     })
 }
 
+/// The largest rate.
+const MOST_IN_A_THOUSAND: u64 = 1_000_000;
+
 fn rates(given: &BTreeMap<Spanned<String>, u64>) -> Result<Rates> {
     let mut rates = Rates::ordinary();
     for (name, rate) in given {
         let kind = Happening::from_name(name.get_ref());
         let kind = kind.ok_or_else(|| complain(name, format!("nothing is called \"{}\"", name.get_ref()), events()))?;
-        rates.0[kind as usize] = (*rate).min(1_000_000);
+        if *rate > MOST_IN_A_THOUSAND {
+            let what = format!("{rate} in a thousand cycles are more than {MOST_IN_A_THOUSAND}");
+            return Err(complain(name, what, "rates are in a thousand cycles: a core of six slots has 6000 of them"));
+        }
+        rates.0[kind as usize] = *rate;
     }
     Ok(rates)
 }
@@ -129,8 +140,9 @@ fn set_exit(table: &mut ExitTable, exit: &file::Exit) -> Result<()> {
         let (instructions, cycles) = (instructions.unwrap_or(old.instructions), cycles.unwrap_or(old.cycles));
         Work { instructions, cycles, branches: instructions / 10, slots: instructions.min(cycles.saturating_mul(6)) }
     };
-    let kernel = work(cost.kernel, exit.instructions, exit.cycles);
-    let user = work(cost.user, exit.user_instructions, exit.user_cycles);
+    let number = |n: &Option<Spanned<u64>>| n.as_ref().map(|n| *n.get_ref());
+    let kernel = work(cost.kernel, number(&exit.instructions), exit.cycles);
+    let user = work(cost.user, number(&exit.user_instructions), exit.user_cycles);
     table.set(reason, ExitCost { kernel, user, fast: exit.fast.unwrap_or(cost.fast), ..cost });
     Ok(())
 }
@@ -143,13 +155,14 @@ fn counting(guest: &file::Guest) -> Result<Counting> {
     Ok(counting)
 }
 
-fn guest(guest: &file::Guest, counting: &Counting, cpus: usize) -> Result<GuestSpec> {
+fn guest(file: &File, guest: &file::Guest, counting: &Counting, cpus: usize) -> Result<GuestSpec> {
     if guest.cpu as usize >= cpus {
         let remedy = format!("there are {cpus} CPUs, from 0");
         return Err(complain(&guest.name, format!("there is no CPU {}", guest.cpu), remedy));
     }
     let word =
         |text: &Spanned<String>| segment(text.get_ref(), counting).map_err(|what| complain(text, what, SEGMENTS));
+    let program = guest.program.as_ref().map_or(&[][..], |program| program.get_ref());
     Ok(GuestSpec {
         name: guest.name.get_ref().clone(),
         mode: mode(&guest.pmu)?,
@@ -158,9 +171,15 @@ fn guest(guest: &file::Guest, counting: &Counting, cpus: usize) -> Result<GuestS
         cpu: guest.cpu,
         apic_in_kernel: !guest.apic_in_user_space,
         setup: counting.writes(),
-        program: guest.program.iter().map(word).collect::<Result<Vec<Segment>>>()?,
+        thread_of: guest.thread_of.as_ref().map(|name| guest_place(file, name)).transpose()?,
+        executed: guest.is_executed(),
+        program: program.iter().map(word).collect::<Result<Vec<Segment>>>()?,
         rates: [rates(&guest.rates)?; 2],
-        aperf: guest.aperf.as_ref().map(|name| aperf(name, guest.tsc)).transpose()?,
+        aperf: guest
+            .aperf
+            .as_ref()
+            .map(|name| aperf(name, guest.tsc.as_ref().map(|percent| *percent.get_ref())))
+            .transpose()?,
         selects: guest.selects,
     })
 }
@@ -206,8 +225,10 @@ fn filter(filter: &Spanned<file::Filter>) -> Result<Permission> {
 
 fn event_spec(file: &File, n: usize, given: &file::Event, cpus: usize) -> Result<EventSpec> {
     let mut attr = event(given.counts.get_ref()).map_err(|what| complain(&given.counts, what, events()))?;
-    (attr.pinned, attr.disabled) = (given.pinned, given.disabled);
-    attr.sample = match (given.period, given.frequency) {
+    (attr.pinned, attr.disabled, attr.inherit) =
+        (given.pinned, given.disabled, given.inherit.as_ref().is_some_and(|i| *i.get_ref()));
+    let number = |n: &Spanned<u64>| *n.get_ref();
+    attr.sample = match (given.period.as_ref().map(number), given.frequency.as_ref().map(number)) {
         (None, None) => Sample::None,
         (Some(period), None) => Sample::Period(period),
         (None, Some(hertz)) => Sample::Frequency(hertz),

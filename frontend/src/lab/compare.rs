@@ -1,12 +1,17 @@
 //! One scenario under several policies, vPMU modes or APERF designs, in one table.
 
+use super::LabError;
 use super::table::{difference, plain};
 use clap::ValueEnum;
 use pmu_model::host::aperf::Design;
 use pmu_model::host::event::Reading;
-use pmu_model::host::scenario::{Report, Scenario, run};
+use pmu_model::host::live::Execution;
+use pmu_model::host::scenario::{Report, Scenario, run_with};
 use pmu_model::host::switch::Policy;
 use pmu_model::host::vpmu::Mode;
+
+/// Makes the machines of a scenario's executed guests.
+pub type Machines<'a> = dyn Fn() -> Result<Vec<Option<Box<dyn Execution>>>, Box<LabError>> + 'a;
 
 /// What is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,6 +22,17 @@ pub enum Along {
     Modes,
     /// The designs for APERF and MPERF of S4
     Aperf,
+}
+
+impl Along {
+    /// As `--compare` takes it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Along::Policies => "policies",
+            Along::Modes => "modes",
+            Along::Aperf => "aperf",
+        }
+    }
 }
 
 fn variants(scenario: &Scenario, along: Along) -> Vec<(String, Scenario)> {
@@ -47,9 +63,13 @@ fn variants(scenario: &Scenario, along: Along) -> Vec<(String, Scenario)> {
 }
 
 /// Runs the scenario once for each variant and puts the results side by side.
-pub fn compare(scenario: &Scenario, along: Along) -> String {
-    let runs: Vec<(String, Report)> =
-        variants(scenario, along).into_iter().map(|(name, scenario)| (name, run(&scenario))).collect();
+///
+/// # Errors
+/// The machines of executed guests, made anew for each run, could not be.
+pub fn compare(scenario: &Scenario, along: Along, machines: &Machines<'_>) -> Result<String, Box<LabError>> {
+    let one = |(name, scenario): (String, Scenario)| Ok((name, run_with(&scenario, machines()?)));
+    let runs =
+        variants(scenario, along).into_iter().map(one).collect::<Result<Vec<(String, Report)>, Box<LabError>>>()?;
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut row = |name: String, value: &dyn Fn(&Report) -> String| {
         rows.push([name].into_iter().chain(runs.iter().map(|(_, report)| value(report))).collect());
@@ -75,7 +95,7 @@ pub fn compare(scenario: &Scenario, along: Along) -> String {
         }
     }
     let header: Vec<&str> = [""].into_iter().chain(runs.iter().map(|(name, _)| name.as_str())).collect();
-    plain(&header, rows, 1).unwrap_or_default()
+    Ok(plain(&header, rows, 1).unwrap_or_default())
 }
 
 fn event_text(report: &Report, n: usize) -> String {

@@ -70,6 +70,9 @@ pub struct Cpu {
     /// The host has work of its own.
     #[serde(default)]
     pub busy: bool,
+    /// While nobody wants it, its idle task polls.
+    #[serde(default)]
+    pub idle_polls: bool,
     /// How long a guest runs before somebody else may.
     pub slice: Option<Spanned<String>>,
     /// How long the host's own work takes after each slice.
@@ -81,11 +84,11 @@ pub struct Cpu {
 #[serde(deny_unknown_fields)]
 pub struct Pmu {
     /// Its type in sysfs.
-    pub id: u32,
+    pub id: Spanned<u32>,
     /// Its name there.
     pub name: String,
     /// Its CPUs.
-    pub cpus: Vec<u32>,
+    pub cpus: Spanned<Vec<u32>>,
     /// General counters.
     #[serde(default = "eight")]
     pub counters: u32,
@@ -102,11 +105,11 @@ pub struct Exit {
     /// Its reason.
     pub reason: Spanned<String>,
     /// Kernel's instructions.
-    pub instructions: Option<u64>,
+    pub instructions: Option<Spanned<u64>>,
     /// Kernel's cycles.
     pub cycles: Option<u64>,
     /// User's instructions.
-    pub user_instructions: Option<u64>,
+    pub user_instructions: Option<Spanned<u64>>,
     /// User's cycles.
     pub user_cycles: Option<u64>,
     /// Handled without leaving the inner loop.
@@ -131,12 +134,14 @@ pub struct Event {
     /// Opened disabled.
     #[serde(default)]
     pub disabled: bool,
+    /// Tasks that its task forks are counted too.
+    pub inherit: Option<Spanned<bool>>,
     /// Its group's leader.
     pub group: Option<Spanned<String>>,
     /// Events from sample to sample.
-    pub period: Option<u64>,
+    pub period: Option<Spanned<u64>>,
     /// Samples a second.
-    pub frequency: Option<u64>,
+    pub frequency: Option<Spanned<u64>>,
     /// When it is opened.
     pub at: Option<Spanned<String>>,
     /// When it is closed.
@@ -163,7 +168,17 @@ pub struct Guest {
     #[serde(default)]
     pub count: Vec<Spanned<String>>,
     /// What it does, over and over.
-    pub program: Vec<Spanned<String>>,
+    pub program: Option<Spanned<Vec<Spanned<String>>>>,
+    /// A kernel or ROM that is really executed.
+    pub image: Option<Spanned<String>>,
+    /// Its initial RAM disk.
+    pub initrd: Option<Spanned<String>>,
+    /// Its command line.
+    pub append: Option<Spanned<String>>,
+    /// Its memory: 64M.
+    pub memory: Option<Spanned<String>>,
+    /// A lesson that is really executed.
+    pub lesson: Option<Spanned<String>>,
     /// Rates in a thousand cycles that differ from the ordinary.
     #[serde(default)]
     pub rates: BTreeMap<Spanned<String>, u64>,
@@ -172,9 +187,11 @@ pub struct Guest {
     /// How it gets APERF and MPERF.
     pub aperf: Option<Spanned<String>>,
     /// Its TSC in percent of the host's.
-    pub tsc: Option<u64>,
+    pub tsc: Option<Spanned<u64>>,
     /// The PMU that is selected for it.
     pub selects: Option<u32>,
+    /// The guest whose task forks this one's, when it starts.
+    pub thread_of: Option<Spanned<String>>,
     /// When it starts.
     pub at: Option<Spanned<String>>,
 }
@@ -202,6 +219,13 @@ pub struct Then {
     /// What.
     #[serde(rename = "do")]
     pub what: Spanned<String>,
+}
+
+impl Guest {
+    /// A machine runs in it, and no program of segments.
+    pub fn is_executed(&self) -> bool {
+        self.image.is_some() || self.lesson.is_some()
+    }
 }
 
 impl File {

@@ -1,5 +1,7 @@
 //! The scenarios that ship, one for each argument.
 
+use super::Along;
+
 /// A scenario inside the program.
 #[derive(Clone, Copy, Debug)]
 pub struct Shipped {
@@ -7,24 +9,45 @@ pub struct Shipped {
     pub name: &'static str,
     /// Its file.
     pub text: &'static str,
+    /// What it is compared along, where that is its point.
+    pub along: Option<Along>,
+}
+
+macro_rules! along {
+    () => {
+        None
+    };
+    ($along:ident) => {
+        Some(Along::$along)
+    };
 }
 
 macro_rules! shipped {
-    ($($name:literal,)*) => {
+    ($($name:literal $($along:ident)?,)*) => {
         /// All of them, in the order of the discussions.
         pub const SHIPPED: &[Shipped] =
-            &[$(Shipped { name: $name, text: include_str!(concat!("scenarios/", $name, ".toml")) },)*];
+            &[$(Shipped {
+                name: $name,
+                text: include_str!(concat!("scenarios/", $name, ".toml")),
+                along: along!($($along)?),
+            },)*];
     };
 }
 
 shipped! {
-    "modes",
-    "s0-baseline",
-    "s0-never",
-    "s0-rarely",
-    "s0-boundary",
-    "s0-stale",
-    "s0-bitmap",
+    "mode-none",
+    "mode-perf-based",
+    "mode-mediated",
+    "mode-pass-through",
+    "modes" Modes,
+    "executed",
+    "executed-pinned",
+    "s0-baseline" Policies,
+    "s0-never" Policies,
+    "s0-rarely" Policies,
+    "s0-boundary" Policies,
+    "s0-stale" Policies,
+    "s0-bitmap" Policies,
     "s1-perf-based",
     "s1-mediated",
     "s2-pinned",
@@ -33,9 +56,9 @@ shipped! {
     "s2-refused",
     "s3-silent",
     "s3-selected",
-    "s4-steal",
+    "s4-steal" Aperf,
     "s4-halt",
-    "s4-scaled",
+    "s4-scaled" Aperf,
     "filter",
     "sampling",
 }

@@ -18,6 +18,13 @@ pub fn table(file: &File, scenario: &Scenario, report: &Report) -> String {
     if !file.about.is_empty() {
         let _ = write!(text, "\n{}\n", file.about.trim());
     }
+    text.push_str(&tables(scenario, report));
+    text
+}
+
+/// The tables without what is said before them, each behind an empty line.
+pub fn tables(scenario: &Scenario, report: &Report) -> String {
+    let mut text = String::new();
     let parts = [
         ("Host events", events(&report.events)),
         ("Their cells: what happened where they looked", cells(&report.events)),

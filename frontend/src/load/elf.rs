@@ -7,6 +7,7 @@ use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::Elf;
 use goblin::elf::header::{EM_386, EM_X86_64, machine_to_str};
 use goblin::elf::program_header::{PF_X, PT_LOAD, PT_NOTE, ProgramHeader};
+use goblin::elf::sym::{STT_FUNC, STT_NOTYPE};
 
 /// An ELF executable's headers.
 pub struct Executable<'a> {
@@ -94,6 +95,62 @@ impl<'a> Executable<'a> {
     }
 }
 
+/// The GNU build id among notes.
+pub(crate) fn build_id_of_notes(notes: &[u8]) -> Option<Vec<u8>> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    find_note(notes, b"GNU", NT_GNU_BUILD_ID).map(<[u8]>::to_vec)
+}
+
+/// The build id of an ELF file, program or library.
+pub(crate) fn build_id(image: &[u8]) -> Option<Vec<u8>> {
+    let file = Executable::parse(image).ok()?;
+    let notes = file.segments.iter().filter(|s| s.p_type == PT_NOTE);
+    notes.filter_map(|s| file.contents(s, Kind::Pvh).ok()).find_map(build_id_of_notes)
+}
+
+/// Code of an executable: begin, bytes, offset in the file.
+pub(crate) fn code(image: &[u8]) -> Vec<[u64; 3]> {
+    let Ok(file) = Executable::parse(image) else { return Vec::new() };
+    let code = file.segments.iter().filter(|s| s.p_type == PT_LOAD && s.p_flags & PF_X != 0);
+    code.map(|s| [s.p_vaddr, s.p_memsz, s.p_offset]).collect()
+}
+
+/// What an executable that is not wholly stripped calls its code.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Functions {
+    code: Vec<[u64; 3]>,
+    /// Address, bytes (0: up to the next), name; in order.
+    pub all: Vec<(u64, u64, String)>,
+}
+
+impl Functions {
+    /// Of `image`: its symbols, or where it is stripped those that it exports.
+    pub fn of(image: &[u8]) -> Functions {
+        let (code, Ok(file)) = (code(image), Elf::parse(image)) else { return Functions::default() };
+        let within = |at: u64| code.iter().any(|[begin, bytes, _]| at.wrapping_sub(*begin) < *bytes);
+        let named = |s: goblin::elf::Sym, names: &goblin::strtab::Strtab<'_>| {
+            let label = matches!(s.st_type(), STT_FUNC | STT_NOTYPE) && within(s.st_value);
+            let name = names.get_at(s.st_name).filter(|n| label && !n.is_empty())?;
+            Some((s.st_value, s.st_size, name.to_owned()))
+        };
+        let mut all: Vec<_> = file.syms.iter().filter_map(|s| named(s, &file.strtab)).collect();
+        if all.is_empty() {
+            all = file.dynsyms.iter().filter_map(|s| named(s, &file.dynstrtab)).collect();
+        }
+        all.sort();
+        Functions { code, all }
+    }
+
+    /// The function at byte `offset` of the file.
+    pub fn at(&self, offset: u64) -> Option<&str> {
+        let segment = self.code.iter().find(|[_, bytes, from]| offset.wrapping_sub(*from) < *bytes)?;
+        let address = offset - segment[2] + segment[0];
+        let after = self.all.partition_point(|(begin, ..)| *begin <= address);
+        let (begin, bytes, name) = self.all[..after].last()?;
+        (*bytes == 0 || address - begin < *bytes).then_some(name)
+    }
+}
+
 /// Walks a note segment: name size, descriptor size, type, name, descriptor, each padded to four bytes.
 fn find_note<'a>(mut b: &'a [u8], owner: &[u8], kind: u32) -> Option<&'a [u8]> {
     loop {
@@ -106,5 +163,30 @@ fn find_note<'a>(mut b: &'a [u8], owner: &[u8], kind: u32) -> Option<&'a [u8]> {
             return Some(desc);
         }
         b = b.get(desc_at + desc_bytes.checked_next_multiple_of(4)?..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A function that is sought below.
+    #[inline(never)]
+    fn sought_by_its_name() -> usize {
+        std::hint::black_box(7)
+    }
+
+    #[test]
+    fn functions_of_this_very_program_are_found_by_their_place_in_its_file() {
+        assert_eq!(sought_by_its_name(), 7);
+        let image = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let functions = Functions::of(&image);
+        let (address, bytes, name) =
+            functions.all.iter().find(|(.., name)| name.contains("sought_by_its_name")).cloned().unwrap();
+        let [begin, _, offset] = *functions.code.iter().find(|c| address.wrapping_sub(c[0]) < c[1]).unwrap();
+        let at = address - begin + offset;
+        assert_eq!((functions.at(at), functions.at(at + bytes - 1)), (Some(name.as_str()), Some(name.as_str())));
+        assert_eq!(functions.at(u64::MAX), None);
+        assert!(Functions::of(&image[..100]).all.is_empty() && build_id(b"nothing").is_none());
     }
 }

@@ -4,15 +4,15 @@
 //! neither memory nor processor. The board carries the plan out at power-on and again at every reset, as firmware
 //! would. `detect` says what an image is; one file a format holds its facts and its source.
 
-mod bytes;
+pub(crate) mod bytes;
 mod bzimage;
-mod elf;
+pub(crate) mod elf;
 mod error;
 mod layout;
 mod multiboot;
 mod pvh;
 mod rom;
-mod unpack;
+pub(crate) mod unpack;
 mod zero_page;
 
 pub use error::LoadError;
@@ -60,6 +60,11 @@ pub enum Kind {
 impl Kind {
     /// All of them, in the order they are looked for.
     pub const ALL: [Kind; 5] = [Kind::BzImage, Kind::Pvh, Kind::Multiboot, Kind::Vmlinux, Kind::Rom];
+
+    /// Is it likely a Linux kernel?
+    pub fn is_linux(self) -> bool {
+        matches!(self, Kind::BzImage | Kind::Pvh | Kind::Vmlinux)
+    }
 
     /// How an image of this kind is recognised, for messages.
     pub fn describe(self) -> &'static str {

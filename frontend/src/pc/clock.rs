@@ -5,6 +5,9 @@ use emu_core::Time;
 /// TSC ticks a second. Source: spec/platform.md (CPUID 15h of the part: 25 MHz * 176 / 2).
 pub const TSC_HZ: u64 = 2_200_000_000;
 
+/// The same in MHz: what the cores run at unless told otherwise.
+pub const TSC_MHZ: u32 = (TSC_HZ / 1_000_000) as u32;
+
 /// The instant at which tick `n` has happened, rounded up to a picosecond.
 pub fn time(tick: u64) -> Time {
     let ps = (u128::from(tick) * 5000).div_ceil(11);

@@ -9,8 +9,9 @@ use super::watch::Glance;
 use crate::load::{self, Entry, Kind, LoadError, Piece, Plan, Source};
 use cpu_x86::{Counts, Cpu, Features, Long64, Table};
 use emu_core::{Gpa, Overlap, Ram, RamError, Time};
-use pmu_model::Profile;
+use pmu_model::host::live::{Hosted, Outcome};
 use pmu_model::uarch::Parameters;
+use pmu_model::{Now, Profile};
 use std::sync::Arc;
 
 /// What to build and start.
@@ -22,6 +23,8 @@ pub struct Setup<'a> {
     pub processors: u32,
     /// Ticks that a processor runs before the next one's turn.
     pub quantum: u64,
+    /// Frequency of the cores, in MHz: a multiple of 100 from 2200, the TSC's, to 4800.
+    pub core_mhz: u32,
     /// Kernel or ROM.
     pub image: &'a [u8],
     /// Initial RAM disk or module.
@@ -60,6 +63,8 @@ pub struct Machine {
     pub(super) board: Board,
     pub(super) cpus: Vec<Box<Cpu>>,
     pub(super) pmus: Vec<Pmu>,
+    /// The host's side of each processor, where the machine is a guest's: see `under`.
+    pub(super) hosts: Vec<Hosted>,
     /// Which processors were found halted with nothing pending, and have heard nothing since.
     pub(super) idle: Vec<bool>,
     /// The latest clock that any processor has read: see [`Cpu::shown_clock`].
@@ -69,12 +74,19 @@ pub struct Machine {
     pub(super) reboot: bool,
     pub(super) triple_fault_resets: bool,
     plan: Plan,
+    /// Registers of the PMU that are written at each start.
+    registers: Vec<(u32, u64)>,
     reload: Option<Reload>,
 }
 
 /// What the PMU and, because of it, the processor offer.
 const PROFILE: Profile = Profile::SAPPHIRE_RAPIDS;
 const FEATURES: Features = Features { pebs: true, lbr: true, core_ratio: 22 };
+
+/// Multiples of 100 MHz, as processors count.
+fn core_ratio(core_mhz: u32) -> u8 {
+    (core_mhz / 100).clamp(22, 48) as u8
+}
 
 /// A processor's PMU at power-on.
 pub fn pmu() -> Pmu {
@@ -96,8 +108,9 @@ impl Machine {
         let board = Board::new(ram.clone(), Chips::new(setup.processors, setup.ram_bytes))?;
         let mut machine = Machine {
             board,
-            cpus: (0..setup.processors).map(|id| processor(&ram, id, setup.processors)).collect(),
+            cpus: (0..setup.processors).map(|id| processor(&ram, id, setup)).collect(),
             pmus: (0..setup.processors).map(|_| pmu()).collect(),
+            hosts: Vec::new(),
             idle: vec![false; setup.processors as usize],
             ram,
             shown_clock: 0,
@@ -106,6 +119,7 @@ impl Machine {
             reboot: setup.reboot,
             triple_fault_resets: setup.triple_fault_resets,
             plan,
+            registers: Vec::new(),
             reload: None,
         };
         machine.enter();
@@ -124,6 +138,33 @@ impl Machine {
     /// As [`Machine::build`].
     pub fn pieces(setup: &Setup<'_>) -> Result<Vec<Piece>, BuildError> {
         Ok(plan(setup)?.pieces)
+    }
+
+    /// Puts the machine under a hypervisor, before it has run: `hosts` are one for each processor. The guest has what its
+    /// vPMU gives it, and no PEBS and no LBRs.
+    pub fn put_under(&mut self, hosts: Vec<Hosted>) {
+        self.cpus.iter_mut().for_each(|cpu| cpu.offer(Features { pebs: false, lbr: false, ..FEATURES }));
+        self.hosts = hosts;
+    }
+
+    /// The host's account of each processor, up to now; empty without a hypervisor.
+    pub fn outcomes(&mut self) -> Vec<Outcome> {
+        let cpus = self.cpus.iter().zip(&mut self.pmus).zip(&mut self.hosts);
+        let outcome = |((cpu, pmu), host): ((&Box<Cpu>, &mut Pmu), &mut Hosted)| {
+            let (counts, signals) = (cpu.counts(), pmu.signals());
+            host.outcome(Now { counts: &counts, signals: Some(&signals) })
+        };
+        cpus.map(outcome).collect()
+    }
+
+    /// The host's side of the first processor.
+    pub fn host(&mut self) -> Option<&mut Hosted> {
+        self.hosts.first_mut()
+    }
+
+    /// Other limits, for the next run.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// What was started.
@@ -150,6 +191,29 @@ impl Machine {
     /// counts stays the same.
     pub fn observe_always(&mut self) {
         self.pmus.iter_mut().for_each(|pmu| pmu.observe_always(true));
+        self.hosts.iter_mut().for_each(Hosted::observe_always);
+    }
+
+    /// Writes registers of each processor's PMU before the guest starts, and after each reset.
+    ///
+    /// # Errors
+    /// The number of the first one that is no register of the PMU, or refuses its value.
+    pub fn write_registers(&mut self, registers: &[(u32, u64)]) -> Result<(), u32> {
+        self.registers = registers.to_vec();
+        self.set_registers()
+    }
+
+    fn set_registers(&mut self) -> Result<(), u32> {
+        for (pmu, cpu) in self.pmus.iter_mut().zip(&self.cpus) {
+            // A WRMSR retires after its effect and is not counted by it: as if one had just done so.
+            let mut now = cpu.counts();
+            now.kernel.instructions = now.kernel.instructions.wrapping_sub(1);
+            now.cycles = now.cycles.wrapping_sub(1);
+            for (number, value) in &self.registers {
+                let Some(Ok(())) = pmu.msr_write(*number, *value, &now) else { return Err(*number) };
+            }
+        }
+        Ok(())
     }
 
     /// All of it as it stands between two runs.
@@ -178,7 +242,12 @@ impl Machine {
                 cpu.forget(slot.base, slot.bytes);
             }
         }
+        for ((cpu, pmu), host) in self.cpus.iter().zip(&mut self.pmus).zip(&mut self.hosts) {
+            let (counts, signals) = (cpu.counts(), pmu.signals());
+            host.reset(Now { counts: &counts, signals: Some(&signals) });
+        }
         self.pmus.iter_mut().for_each(Pmu::reset);
+        self.set_registers().expect("they were taken before");
         self.idle.fill(false);
         self.enter();
         if self.reload.is_some() {
@@ -219,10 +288,10 @@ fn plan(setup: &Setup<'_>) -> Result<Plan, LoadError> {
     Ok(plan)
 }
 
-fn processor(ram: &Arc<Ram>, apic_id: u32, of: u32) -> Box<Cpu> {
+fn processor(ram: &Arc<Ram>, apic_id: u32, setup: &Setup<'_>) -> Box<Cpu> {
     let mut cpu = Cpu::new(ram.clone(), apic_id);
-    cpu.cpu_count = of;
-    cpu.offer(FEATURES);
+    cpu.cpu_count = setup.processors;
+    cpu.offer(Features { core_ratio: core_ratio(setup.core_mhz), ..FEATURES });
     cpu
 }
 

@@ -9,11 +9,13 @@ use super::clock::{tick, time};
 use super::host::{Host, Idle, View};
 use super::machine::Machine;
 use super::seat::Seat;
+use super::under::Under;
 use super::watch::{Glance, Unwatched, Watch};
 use cpu_x86::alu::flag;
 use cpu_x86::lapic::{Delivery, Message};
 use cpu_x86::{Exit, Missing};
 use emu_core::{Request, Time};
+use pmu_model::Now;
 
 /// One processor alone needs no short turns: its window only bounds how late input and signals are seen.
 const ALONE: u64 = 16;
@@ -65,6 +67,17 @@ pub enum End {
     Signal(i32),
 }
 
+/// How a stretch went.
+#[derive(Debug)]
+pub enum Stretch {
+    /// It may go on.
+    On,
+    /// All processors are halted; after so many ticks something wakes one. `None`: nothing will.
+    Halted(Option<u64>),
+    /// The run has ended.
+    Ended(End),
+}
+
 impl Machine {
     /// Runs until something ends it.
     pub fn run(&mut self, host: &mut dyn Host) -> End {
@@ -80,6 +93,34 @@ impl Machine {
         };
         host.output(&std::mem::take(&mut self.board.output));
         end
+    }
+
+    /// Runs on for so many ticks, or until all processors are halted: a stretch of a machine that shares a host. A machine
+    /// that was halted goes on where something wakes it.
+    pub fn stretch(&mut self, host: &mut dyn Host, ticks: u64) -> Stretch {
+        let limits = self.limits;
+        let until = self.clock().saturating_add(ticks);
+        self.limits.time = limits.time.min(time(until));
+        let ended = loop {
+            match self.window(host, &mut Unwatched) {
+                Some(End::Time) if time(self.clock()) < limits.time => break Stretch::On,
+                Some(end) => break Stretch::Ended(end),
+                None if self.clock() >= until => break Stretch::On,
+                None if self.idle.iter().all(|idle| *idle) => break Stretch::Halted(self.next_event()),
+                None => {}
+            }
+        };
+        self.limits = limits;
+        ended
+    }
+
+    /// Ticks from now to what wakes a machine that is halted; `None`: nothing will.
+    fn next_event(&self) -> Option<u64> {
+        let interruptible = self.cpus.iter().any(|c| c.flags() & flag::IF != 0 || c.is_waiting());
+        let timer = self.cpus.iter().filter_map(|c| c.next_event()).min();
+        let alarm = self.board.next_alarm();
+        let event = timer.into_iter().chain((alarm != Time::NEVER).then(|| tick(alarm))).min();
+        event.filter(|_| interruptible).map(|event| event.saturating_sub(self.clock()))
     }
 
     /// One window of virtual time.
@@ -145,7 +186,8 @@ impl Machine {
         }
         let processors = self.cpus.len() as u64;
         let quantum = if processors == 1 { self.quantum.saturating_mul(ALONE) } else { self.quantum };
-        let share = left.div_euclid(processors).max(1);
+        // In ticks, in which faster cores retire more.
+        let share = self.cpus[0].pace().ticks(left.div_euclid(processors)).max(1);
         let event = tick(self.board.next_alarm().min(self.limits.time)).max(start + 1);
         Ok(start.saturating_add(quantum.min(share)).min(event))
     }
@@ -184,8 +226,13 @@ impl Machine {
             let mut seat =
                 Seat { board: &mut self.board, pmu: &mut self.pmus[n], apic_id: n as u32, watch, due: false };
             self.cpus[n].shown_clock = self.shown_clock;
-            let exit = self.cpus[n].run(&mut seat, *until);
-            let due = seat.due;
+            let (exit, due) = match self.hosts.get_mut(n) {
+                None => (self.cpus[n].run(&mut seat, *until), seat.due),
+                Some(host) => {
+                    let mut under = Under { seat, host };
+                    (self.cpus[n].run(&mut under, *until), under.seat.due)
+                }
+            };
             self.shown_clock = self.cpus[n].shown_clock;
             self.tell(n);
             self.idle[n] = false;
@@ -218,6 +265,9 @@ impl Machine {
     /// Processor `n` is halted: its clock goes on to its timer or to `until`.
     fn halt(&mut self, n: usize, until: u64) {
         let cpu = &mut self.cpus[n];
+        if let Some(host) = self.hosts.get_mut(n) {
+            host.inside().halt(Now { counts: &cpu.counts(), signals: Some(self.pmus[n].told()) });
+        }
         let clock = cpu.counts().clock;
         let wake = cpu.next_event().unwrap_or(u64::MAX).max(clock + 1);
         self.idle[n] = true;
@@ -259,6 +309,9 @@ impl Machine {
             }
         }
         if let Some(level) = self.board.take_intr() {
+            if level {
+                self.interrupted(0);
+            }
             self.cpus[0].set_intr(level);
             self.idle[0] = false;
         }
@@ -279,6 +332,9 @@ impl Machine {
         }
         for &n in &targets {
             self.idle[n] = false;
+            if source as usize >= self.cpus.len() {
+                self.interrupted(n);
+            }
             let cpu = &mut self.cpus[n];
             match m.mode {
                 Delivery::Init => cpu.raise_init(),
@@ -288,5 +344,13 @@ impl Machine {
             }
         }
         targets.iter().any(|&n| n as u32 != source)
+    }
+
+    /// A device's interrupt for processor `n` is one of its host first.
+    fn interrupted(&mut self, n: usize) {
+        if let Some(host) = self.hosts.get_mut(n) {
+            let counts = self.cpus[n].counts();
+            host.inside().interrupted(Now { counts: &counts, signals: Some(self.pmus[n].told()) });
+        }
     }
 }

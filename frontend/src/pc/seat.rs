@@ -60,6 +60,9 @@ impl Doors for Seat<'_> {
     fn component_restore(&mut self, n: u32, from: Option<&[u8]>, _now: &Counts) -> Result<(), Refused> {
         self.pmu.component_restore(n, from)
     }
+    fn init(&mut self, now: &Counts) {
+        self.pmu.init(now);
+    }
     fn send_ipi(&mut self, icr: u64) {
         self.board.mail.messages.extend(Message::from_icr(icr).map(|m| (self.apic_id, m)));
     }
@@ -85,6 +88,9 @@ impl Doors for Seat<'_> {
     }
     fn marked(&mut self, value: u32) {
         self.watch.mark(self.apic_id as usize, value);
+    }
+    fn space_loaded(&mut self) {
+        self.watch.space_loaded(self.apic_id as usize);
     }
     fn wants_attention(&self) -> bool {
         self.due || self.board.wants_attention()

@@ -22,6 +22,7 @@ fn setup(image: &[u8]) -> Setup<'_> {
         append: "",
         unpack: true,
         kind: None,
+        core_mhz: super::TSC_MHZ,
         limits: Limits { instructions: 1_000_000, time: Time::NEVER },
         reboot: true,
         triple_fault_resets: false,
@@ -179,4 +180,20 @@ fn halted_time_skips_to_the_alarm_and_counts_no_cycles() {
     assert_eq!((counts.kernel.instructions, counts.cycles), (18, 18));
     let at = time(counts.clock);
     assert!(at > Time::us(54_920) && at < Time::us(54_930), "{at}");
+}
+
+#[test]
+fn registers_of_the_pmu_written_before_the_start_count_from_the_first_instruction_and_after_a_reset_again() {
+    // MOV AL, FEh; OUT 64h, AL resets; again and again.
+    let image = rom(&[0xb0, 0xfe, 0xe6, 0x64, 0xeb, 0xfe]);
+    for (instructions, since_reset) in [(1, 1), (2, 0), (21, 1)] {
+        let limits = Limits { instructions, ..Limits::NONE };
+        let mut machine = Machine::build(&Setup { limits, kind: Some(Kind::Rom), ..setup(&image) }).unwrap();
+        assert_eq!(machine.write_registers(&[(0x186, 1 << 40)]), Err(0x186), "reserved bits");
+        assert_eq!(machine.write_registers(&[(0x1b, 0)]), Err(0x1b), "not the PMU's");
+        machine.write_registers(&[(0x186, 0x43_00c0), (0x38f, 1)]).unwrap();
+        machine.run(&mut Quiet::default());
+        let view = machine.glance().pmus[0].views(&machine.counts()[0])[0];
+        assert_eq!((view.counting, view.value), (true, since_reset), "after {instructions} instructions");
+    }
 }

@@ -45,6 +45,8 @@ pub trait Watch {
     fn look(&mut self, at: &Glance<'_>);
     /// The instruction that `processor` now executes marks a point; [`Watch::is_due`] is asked behind it.
     fn mark(&mut self, processor: usize, value: u32);
+    /// The instruction that `processor` now executes loads CR3; [`Watch::is_due`] is asked behind it.
+    fn space_loaded(&mut self, _processor: usize) {}
 }
 
 /// Nobody looks.

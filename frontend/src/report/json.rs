@@ -3,13 +3,14 @@
 
 use super::about::About;
 use super::event::{Event, worth};
-use super::meter::{Kind, Span};
+use super::meter::{Kind, Span, Values};
+use super::processes::Process;
 use super::stat::Report;
 use crate::pc::TSC_HZ;
 use serde::Serialize;
 
 /// What the reports say they follow.
-pub const SCHEMA: &str = "unhalted-stat-1";
+pub const SCHEMA: &str = "unhalted-stat-2";
 /// The schema itself.
 pub const SCHEMA_TEXT: &str = include_str!("stat.schema.json");
 
@@ -53,6 +54,15 @@ struct SpanOut<'a> {
     end_ticks: Option<u64>,
     ticks: u64,
     counts: Vec<Count<'a>>,
+    processes: Vec<ProcessOut<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProcessOut<'a> {
+    root: u64,
+    pid: Option<u32>,
+    name: Option<&'a str>,
+    counts: Vec<Count<'a>>,
 }
 
 #[derive(Serialize)]
@@ -80,11 +90,8 @@ pub fn json(report: &Report) -> String {
     format!("{text}\n")
 }
 
-fn span<'a>(report: &'a Report, s: &Span) -> SpanOut<'a> {
+fn span<'a>(report: &'a Report, s: &'a Span) -> SpanOut<'a> {
     let (kind, number, entered) = s.kind.words();
-    let counts = s.counts.iter().enumerate().flat_map(|(processor, values)| {
-        report.events.iter().zip(values).map(move |(event, n)| count(processor, event, *n))
-    });
     SpanOut {
         kind,
         number,
@@ -93,8 +100,22 @@ fn span<'a>(report: &'a Report, s: &Span) -> SpanOut<'a> {
         begin_ticks: s.place.map(|p| p.0),
         end_ticks: s.place.map(|p| p.1),
         ticks: s.ticks,
-        counts: counts.collect(),
+        counts: counts(report, &s.counts),
+        processes: s.processes.iter().map(|(process, values)| process_out(report, process, values)).collect(),
     }
+}
+
+fn process_out<'a>(report: &'a Report, process: &'a Process, values: &[Values]) -> ProcessOut<'a> {
+    let Process { root, pid, name } = process;
+    ProcessOut { root: *root, pid: *pid, name: name.as_deref(), counts: counts(report, values) }
+}
+
+/// Rows by processor, then by event.
+fn counts<'a>(report: &'a Report, values: &[Values]) -> Vec<Count<'a>> {
+    let of_one = |(processor, values): (usize, &Values)| -> Vec<Count<'a>> {
+        report.events.iter().zip(values).map(|(event, n)| count(processor, event, *n)).collect()
+    };
+    values.iter().enumerate().flat_map(of_one).collect()
 }
 
 fn count(processor: usize, event: &Event, [user, kernel]: [u64; 2]) -> Count<'_> {

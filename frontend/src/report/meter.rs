@@ -6,6 +6,7 @@
 //! with a WRMSR that enables and disables a counter.
 
 use super::event::{Event, Source};
+use super::processes::{Cells, Process, Processes, between};
 use crate::pc::{Glance, Watch};
 use cpu_x86::Ring;
 use pmu_model::Now;
@@ -48,25 +49,27 @@ impl Windows {
 /// User and kernel counts, one pair an event.
 pub type Values = Vec<[u64; 2]>;
 
-/// What one processor had counted at a point, and when.
+/// What one processor had counted at a point, and when; by process too, if that is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Cut {
     tick: u64,
     values: Values,
+    cells: Cells,
 }
 
-impl Cut {
-    fn of(events: &[Event], source: &dyn Source, processor: usize, tick: u64) -> Cut {
-        let both = |e| [Ring::User, Ring::Kernel].map(|ring| source.value(e, ring, processor));
-        Cut { tick, values: events.iter().map(both).collect() }
-    }
+/// What `processor` has counted.
+fn values(events: &[Event], source: &dyn Source, processor: usize) -> Values {
+    let both = |e| [Ring::User, Ring::Kernel].map(|ring| source.value(e, ring, processor));
+    events.iter().map(both).collect()
 }
 
-fn minus(a: &Values, b: &Values) -> Values {
+/// `a` without `b`.
+pub fn minus(a: &Values, b: &Values) -> Values {
     a.iter().zip(b).map(|(a, b)| [a[0].wrapping_sub(b[0]), a[1].wrapping_sub(b[1])]).collect()
 }
 
-fn add(to: &mut Values, what: &Values) {
+/// Adds `what` to `to`.
+pub fn add(to: &mut Values, what: &Values) {
     for (to, n) in to.iter_mut().zip(what) {
         *to = [to[0].wrapping_add(n[0]), to[1].wrapping_add(n[1])];
     }
@@ -78,8 +81,9 @@ struct Region {
     entered: u64,
     /// Where it was entered and not yet left.
     open: Option<Vec<Cut>>,
-    /// Counts by processor so far.
+    /// Counts by processor so far, and by process.
     sums: Vec<Values>,
+    cells: Vec<Cells>,
     /// Ticks so far.
     ticks: u64,
 }
@@ -115,6 +119,8 @@ pub struct Span {
     pub ticks: u64,
     /// By processor, then by event.
     pub counts: Vec<Values>,
+    /// The same by process, if that was wanted: those that ran, in order of their first turn.
+    pub processes: Vec<(Process, Vec<Values>)>,
 }
 
 /// Looks at the machine where the windows begin and end.
@@ -127,6 +133,7 @@ pub struct Meter {
     seen: Vec<u64>,
     marks: Vec<u32>,
     regions: BTreeMap<u32, Region>,
+    processes: Option<Processes>,
 }
 
 impl Meter {
@@ -139,6 +146,15 @@ impl Meter {
             seen: vec![0; processors],
             marks: Vec::new(),
             regions: BTreeMap::new(),
+            processes: None,
+        }
+    }
+
+    /// Counts by process too; of a Linux guest they get their names.
+    pub fn by_process(&mut self, is_linux: bool) {
+        let processes = self.processes.insert(Processes::new(self.cuts.len(), self.events.len()));
+        if is_linux {
+            processes.kernel.expect();
         }
     }
 
@@ -163,14 +179,29 @@ impl Meter {
         self.windows.point(self.cuts[processor].len()).map_or(u64::MAX, |p| p.saturating_sub(position))
     }
 
+    fn cut_of(&mut self, at: &Glance<'_>, n: usize, tick: u64) -> Cut {
+        let values = values(&self.events, at, n);
+        let cells = self.processes.as_mut().map_or_else(Cells::new, |p| {
+            p.look(at, n, &values);
+            p.cells(n, &values)
+        });
+        Cut { tick, values, cells }
+    }
+
     fn cut(&mut self, at: &Glance<'_>, processor: usize, tick: u64) {
-        let cut = Cut::of(&self.events, at, processor, tick);
+        let cut = self.cut_of(at, processor, tick);
         self.cuts[processor].push(cut);
     }
 
     /// All processors as they stand.
-    fn all(&self, at: &Glance<'_>) -> Vec<Cut> {
-        (0..at.processors()).map(|n| Cut::of(&self.events, at, n, at.cpus[n].counts().clock)).collect()
+    fn all(&mut self, at: &Glance<'_>) -> Vec<Cut> {
+        (0..at.processors()).map(|n| self.cut_of(at, n, at.cpus[n].counts().clock)).collect()
+    }
+
+    /// Is it time to see who runs?
+    fn is_process_due(&self, processor: usize, now: Now<'_>) -> bool {
+        let instructions = now.counts.kernel.instructions + now.counts.user.instructions;
+        self.processes.as_ref().is_some_and(|p| p.is_due(processor, instructions))
     }
 
     fn marked(&mut self, value: u32, at: &Glance<'_>) {
@@ -213,7 +244,8 @@ impl Meter {
                 region.close(end.processor, begin, &last);
             }
             let kind = Kind::Region { number, entered: region.entered, open: open.is_some() };
-            spans.push(Span { kind, place: None, ticks: region.ticks, counts: region.sums });
+            let processes = self.by_name(&region.cells);
+            spans.push(Span { kind, place: None, ticks: region.ticks, counts: region.sums, processes });
         }
         spans
     }
@@ -223,7 +255,17 @@ impl Meter {
         let begin = self.cuts.iter().map(|c| c[a].tick).max().unwrap_or(0);
         let end = self.cuts.iter().map(|c| c[b].tick).max().unwrap_or(0);
         let counts = self.cuts.iter().map(|c| minus(&c[b].values, &c[a].values)).collect();
-        Span { kind, place: Some((begin, end)), ticks: end.saturating_sub(begin), counts }
+        let cells: Vec<Cells> = self.cuts.iter().map(|c| between(&c[a].cells, &c[b].cells)).collect();
+        let processes = self.by_name(&cells);
+        Span { kind, place: Some((begin, end)), ticks: end.saturating_sub(begin), counts, processes }
+    }
+
+    /// `cells` of each processor as rows of each process.
+    fn by_name(&self, cells: &[Cells]) -> Vec<(Process, Vec<Values>)> {
+        let all = self.processes.iter().flat_map(|p| p.all().iter().enumerate());
+        let nothing = vec![[0; 2]; self.events.len()];
+        let ran = all.filter(|(k, _)| cells.iter().any(|c| c.contains_key(k)));
+        ran.map(|(k, p)| (p.clone(), cells.iter().map(|c| c.get(&k).unwrap_or(&nothing).clone()).collect())).collect()
     }
 }
 
@@ -233,6 +275,12 @@ impl Region {
         for ((sum, from), to) in self.sums.iter_mut().zip(begin).zip(now) {
             add(sum, &minus(&to.values, &from.values));
         }
+        self.cells.resize(now.len(), Cells::new());
+        for ((sums, from), to) in self.cells.iter_mut().zip(begin).zip(now) {
+            for (process, counted) in between(&from.cells, &to.cells) {
+                add(sums.entry(process).or_insert_with(|| vec![[0; 2]; counted.len()]), &counted);
+            }
+        }
         self.ticks += now[processor].tick.saturating_sub(begin[processor].tick);
     }
 }
@@ -240,11 +288,13 @@ impl Region {
 impl Watch for Meter {
     fn deadline(&mut self, processor: usize, now: Now<'_>, _: Ring) -> u64 {
         // An instruction takes a tick.
-        self.distance(processor, now)
+        let instructions = now.counts.kernel.instructions + now.counts.user.instructions;
+        let name = self.processes.as_ref().map_or(u64::MAX, |p| p.distance(processor, instructions));
+        self.distance(processor, now).min(name)
     }
 
     fn is_due(&mut self, processor: usize, now: Now<'_>) -> bool {
-        self.distance(processor, now) == 0 || !self.marks.is_empty()
+        self.distance(processor, now) == 0 || !self.marks.is_empty() || self.is_process_due(processor, now)
     }
 
     fn look(&mut self, at: &Glance<'_>) {
@@ -264,6 +314,14 @@ impl Watch for Meter {
         for value in std::mem::take(&mut self.marks) {
             self.marked(value, at);
         }
+        if self.is_process_due(n, (&now).into()) {
+            let values = values(&self.events, at, n);
+            self.processes.iter_mut().for_each(|p| p.look(at, n, &values));
+        }
+    }
+
+    fn space_loaded(&mut self, processor: usize) {
+        self.processes.iter_mut().for_each(|p| p.loaded(processor));
     }
 
     fn mark(&mut self, _: usize, value: u32) {

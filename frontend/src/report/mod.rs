@@ -5,9 +5,11 @@ mod about;
 pub mod event;
 pub mod explain;
 pub mod guest;
+pub mod initrd;
 pub mod json;
 pub mod meter;
 pub mod perf_data;
+pub mod processes;
 pub mod sampler;
 pub mod stat;
 

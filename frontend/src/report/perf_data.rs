@@ -80,6 +80,8 @@ pub struct Machine {
     pub command: Vec<String>,
     /// The kernel's build id, when known.
     pub build_id: Option<Vec<u8>>,
+    /// Build ids of programs and libraries, by path.
+    pub build_ids: Vec<(String, Vec<u8>)>,
 }
 
 /// Who ran: process and thread.
@@ -163,6 +165,12 @@ impl Records {
     pub fn kernel(&mut self, begin: u64, bytes: u64, text: u64) {
         let who = Who { pid: KERNEL_PID, tid: 0 };
         self.map(who, record::KERNEL, [begin, bytes, text], "[kernel.kallsyms]_text", (0, 0));
+    }
+
+    /// A module of the kernel: its first address and bytes.
+    pub fn module(&mut self, name: &str, [begin, bytes]: [u64; 2]) {
+        let who = Who { pid: KERNEL_PID, tid: 0 };
+        self.map(who, record::KERNEL, [begin, bytes, 0], &format!("[{name}]"), (0, 0));
     }
 
     /// `who` has `bytes` of code from `begin`, out of the file at `path` from byte `offset` on.
@@ -269,8 +277,11 @@ fn features(what: &Sampled, machine: &Machine) -> Vec<(u32, Vec<u8>)> {
     let description =
         [word(1), word(ATTR_BYTES as u32), attr(what), word(1), string(&what.name), ID.to_le_bytes().to_vec()].concat();
     let mut all = Vec::new();
-    if let Some(id) = &machine.build_id {
-        all.push((feature::BUILD_ID, build_id(id)));
+    let kernel = machine.build_id.iter().map(|id| build_id(record::KERNEL, "[kernel.kallsyms]", id));
+    let programs = machine.build_ids.iter().map(|(path, id)| build_id(record::USER, path, id));
+    let ids = kernel.chain(programs).collect::<Vec<_>>().concat();
+    if !ids.is_empty() {
+        all.push((feature::BUILD_ID, ids));
     }
     all.extend([
         (feature::HOSTNAME, string(&machine.host)),
@@ -285,13 +296,13 @@ fn features(what: &Sampled, machine: &Machine) -> Vec<(u32, Vec<u8>)> {
     all
 }
 
-/// The kernel's build id as a record of its own.
-fn build_id(id: &[u8]) -> Vec<u8> {
-    let mut name = b"[kernel.kallsyms]".to_vec();
-    name.resize(64, 0);
+/// The build id of a file, or of the kernel, as a record of its own.
+fn build_id(misc: u16, path: &str, id: &[u8]) -> Vec<u8> {
+    let mut name: Vec<u8> = path.bytes().filter(|c| *c != 0).take(4000).collect();
+    name.resize((name.len() + 1).next_multiple_of(64), 0);
     let mut b = Vec::new();
     put32(&mut b, 0);
-    b.extend((record::KERNEL | record::BUILD_ID_SIZE).to_le_bytes());
+    b.extend((misc | record::BUILD_ID_SIZE).to_le_bytes());
     b.extend(((8 + 4 + 24 + name.len()) as u16).to_le_bytes());
     put32(&mut b, KERNEL_PID);
     let mut field = id.iter().copied().take(20).collect::<Vec<_>>();

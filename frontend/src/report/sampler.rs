@@ -6,11 +6,13 @@
 //! and its tables are followed instead, out to the user program that entered it.
 
 use super::event::Event;
-use super::guest::kallsyms::{self, Symbol};
-use super::guest::linux::{Linux, Mapping, Task};
-use super::guest::orc::{Orc, Start};
+use super::guest::kallsyms::Symbol;
+use super::guest::kernel::Kernel;
+use super::guest::linux::{Mapping, Task};
+use super::guest::orc::Start;
 use super::guest::space::Space;
 use super::perf_data::{CONTEXT_USER, Records, Sample, Who};
+use crate::load::elf::{self, Functions};
 use crate::pc::{Glance, Watch, time};
 use cpu_x86::{Cpu, Ring, Sampled};
 use pmu_model::Now;
@@ -18,8 +20,6 @@ use std::collections::BTreeMap;
 
 /// Callers that are kept of a sample, as perf does by default.
 const MOST_CALLERS: usize = 126;
-/// While the kernel's symbols are not found, they are sought again when there are so many times the samples.
-const PATIENCE: u64 = 16;
 /// An address in the upper half is a kernel's.
 const UPPER: u64 = 1 << 63;
 
@@ -37,16 +37,14 @@ pub struct Sampler {
     event: Event,
     period: u64,
     chains: bool,
-    /// Is the guest a Linux, whose symbols are worth a search?
-    linux_guest: bool,
     /// By processor: the count at which the next sample is due.
     next: Vec<u64>,
     /// What is known of the guest's kernel.
-    pub symbols: Vec<Symbol>,
-    linux: Option<Linux>,
-    orc: Option<Orc>,
-    /// When to search again, in samples.
-    retry: u64,
+    pub kernel: Kernel,
+    /// Code of a guest that is one program without processes, for what it runs in user mode.
+    code: Vec<Mapping>,
+    /// What programs call their code, by path.
+    functions: BTreeMap<String, Functions>,
     /// The records so far.
     pub records: Records,
     /// Samples so far.
@@ -56,67 +54,53 @@ pub struct Sampler {
     told: BTreeMap<u32, String>,
     /// Mappings that perf was told of: by process and address space.
     maps: BTreeMap<(u32, u64), Vec<Mapping>>,
-    /// Release and build id of the kernel.
-    pub release: Option<String>,
-    #[allow(missing_docs, reason = "see release")]
-    pub build_id: Option<Vec<u8>>,
 }
 
 impl Sampler {
-    /// A sampler of every `period`th `event`; `symbols` are those of the image, if it has any.
+    /// A sampler of every `period`th `event`.
     pub fn new(event: Event, period: u64, processors: usize, chains: bool) -> Sampler {
         Sampler {
             event,
             period: period.max(1),
             chains,
-            linux_guest: false,
             next: vec![period.max(1); processors],
-            symbols: Vec::new(),
-            linux: None,
-            orc: None,
-            retry: 1,
+            kernel: Kernel::default(),
+            code: Vec::new(),
+            functions: BTreeMap::new(),
             records: Records::default(),
             samples: 0,
             stacks: BTreeMap::new(),
             told: BTreeMap::new(),
             maps: BTreeMap::new(),
-            release: None,
-            build_id: None,
         }
     }
 
-    /// The guest is a Linux kernel: its symbols and tasks are sought in memory.
-    pub fn expect_linux(&mut self) {
-        self.linux_guest = true;
+    /// The guest is the ELF executable `image` at `path`, and no Linux: its own symbols are taken.
+    pub fn expect_program(&mut self, path: &str, image: &[u8]) {
+        let place = |[begin, bytes, offset]: [u64; 3]| Mapping { begin, bytes, offset, path: path.to_owned() };
+        self.code = elf::code(image).into_iter().map(place).collect();
+        let functions = Functions::of(image);
+        let symbol =
+            |(address, _, name): &(u64, u64, String)| Symbol { address: *address, kind: b't', name: name.clone() };
+        self.kernel.symbols = functions.all.iter().map(symbol).collect();
+        self.functions.insert(path.to_owned(), functions);
+        // By this one perf places all the others.
+        if let Some(first) = self.kernel.symbols.first().map(|s| s.address) {
+            self.kernel.symbols.insert(0, Symbol { address: first, kind: b'T', name: "_text".to_owned() });
+        }
     }
 
     fn value(&self, now: Now<'_>) -> u64 {
         self.event.count(now, Ring::User).wrapping_add(self.event.count(now, Ring::Kernel))
     }
 
-    /// Looks for the kernel's symbols, then for its structures.
-    fn learn(&mut self, space: &Space<'_>, at: &Glance<'_>) {
-        if !self.linux_guest || self.linux.is_some() || self.samples < self.retry {
-            return;
-        }
-        self.retry = self.retry.saturating_mul(if self.symbols.is_empty() { PATIENCE } else { 2 });
-        if self.symbols.is_empty() {
-            self.symbols = kallsyms::find(at.ram);
-        }
-        self.linux = Linux::find(&self.symbols, space);
-        if self.linux.is_some() {
-            self.orc = Orc::find(&self.symbols, space);
-            self.release = release(&self.symbols, space);
-            self.build_id = build_id(&self.symbols, space);
-        }
-    }
-
     /// Who runs; without the guest's structures the page tables' root stands for the process.
     fn task(&self, cpu: &Cpu, space: &Space<'_>) -> Task {
-        let known = self.linux.as_ref().and_then(|l| l.task(cpu, space));
+        let known = self.kernel.linux.as_ref().and_then(|l| l.task(cpu, space));
         known.unwrap_or_else(|| {
-            let root = if self.linux_guest { 0 } else { cpu.cr(3).unwrap_or(0) };
-            let comm = if self.linux_guest { "boot".to_owned() } else { format!("cr3-{root:x}") };
+            let linux = self.kernel.is_expected();
+            let root = if linux { 0 } else { cpu.cr(3).unwrap_or(0) };
+            let comm = if linux { "boot".to_owned() } else { format!("cr3-{root:x}") };
             Task { pid: (root >> 12) as u32, tid: (root >> 12) as u32, comm, mm: 0 }
         })
     }
@@ -125,13 +109,16 @@ impl Sampler {
         let (cpu, processor) = (at.cpu(), at.processor as u32);
         let space = Space::of(cpu, at.ram);
         self.samples += 1;
-        self.learn(&space, at);
+        self.kernel.learn(&space, at.ram);
         let (registers, user) = (Sampled::registers(cpu), cpu.cpl == 3);
         let task = self.task(cpu, &space);
         let time_ns = time(cpu.counts().clock).as_ns();
         let who = Who { pid: task.pid, tid: task.tid };
         self.tell(&task, (time_ns, processor));
         let callers = self.chains.then(|| self.callers(cpu, &registers, &space));
+        if !user {
+            self.kernel.learn_modules(registers.ip, &space);
+        }
         // Where the kernel was entered from is of interest too.
         let entered = callers.iter().flatten().skip_while(|a| **a != CONTEXT_USER).nth(1);
         if let Some(ip) = entered.copied().or(user.then_some(registers.ip)) {
@@ -150,13 +137,14 @@ impl Sampler {
         }
         let general = &registers.general;
         let (rdx, rsp, rbp, rdi, r10, r13) = (general[2], general[4], general[5], general[7], general[10], general[13]);
-        let lower = |a: &u64| !self.linux_guest || a & UPPER == 0;
-        if cpu.cpl == 3 || !self.linux_guest {
+        let linux = self.kernel.is_expected();
+        let lower = |a: &u64| !linux || a & UPPER == 0;
+        if cpu.cpl == 3 || !linux {
             return space.frames(rbp, MOST_CALLERS).into_iter().take_while(lower).collect();
         }
-        let Some(orc) = &self.orc else {
+        let Some(orc) = &self.kernel.orc else {
             // Frame pointers, if this kernel keeps them; while its symbols are not known that is not known either.
-            let frames = if self.linux.is_some() { space.frames(rbp, MOST_CALLERS) } else { Vec::new() };
+            let frames = if self.kernel.linux.is_some() { space.frames(rbp, MOST_CALLERS) } else { Vec::new() };
             return frames.into_iter().take_while(|a| a & UPPER != 0).collect();
         };
         let start = Start { ip: registers.ip, sp: rsp, bp: rbp, others: [rdx, rdi, r10, r13] };
@@ -178,13 +166,16 @@ impl Sampler {
 
     /// Tells perf the mappings of the process when `ip` is in none that it knows.
     fn tell_maps(&mut self, task: &Task, ip: u64, space: &Space<'_>, when: (u64, u32)) {
-        let Some(linux) = &self.linux else { return };
         let known = self.maps.entry((task.pid, task.mm)).or_default();
         let within = |m: &Mapping| ip.wrapping_sub(m.begin) < m.bytes;
-        if task.mm == 0 || known.iter().any(within) {
+        if known.iter().any(within) {
             return;
         }
-        for mapping in linux.mappings(task.mm, space) {
+        let mappings = match &self.kernel.linux {
+            Some(linux) if task.mm != 0 => linux.mappings(task.mm, space),
+            _ => self.code.clone(),
+        };
+        for mapping in mappings {
             if !known.contains(&mapping) {
                 let who = Who { pid: task.pid, tid: task.pid };
                 self.records.user(who, [mapping.begin, mapping.bytes, mapping.offset], &mapping.path, when);
@@ -193,10 +184,15 @@ impl Sampler {
         }
     }
 
-    /// Paths of all files that code of the guest's programs was mapped from.
+    /// Paths of all files in the guest that code of the guest's programs was mapped from.
     pub fn files(&self) -> Vec<String> {
         let all: std::collections::BTreeSet<&String> = self.maps.values().flatten().map(|m| &m.path).collect();
-        all.into_iter().filter(|p| !p.starts_with("//")).cloned().collect()
+        all.into_iter().filter(|p| !p.starts_with("//") && self.code.is_empty()).cloned().collect()
+    }
+
+    /// The file at `path` in the guest is this one: its symbols are taken.
+    pub fn learn_file(&mut self, path: &str, contents: &[u8]) {
+        self.functions.insert(path.to_owned(), Functions::of(contents));
     }
 
     /// The stacks, a line each: name of the program, frames from the outermost in, how many periods.
@@ -216,21 +212,25 @@ impl Sampler {
     /// A frame's name: the kernel's symbol, or a place in a file, or the address.
     fn frame(&self, stack: &Stack, user: bool, ip: u64) -> String {
         if !user {
-            return symbol(&self.symbols, ip).map_or(format!("{ip:#x}"), |s| format!("{}_[k]", s.name));
+            return symbol(&self.kernel.symbols, ip)
+                .map_or(format!("{ip:#x}"), |s| format!("{}_[k]", s.name.split('\t').next().unwrap_or("")));
         }
         let mut maps = self.maps.iter().filter(|((pid, _), _)| *pid == stack.pid).flat_map(|(_, maps)| maps);
         let place = maps.rfind(|m| ip.wrapping_sub(m.begin) < m.bytes);
-        place.map_or(format!("{ip:#x}"), |m| format!("{}+{:#x}", m.path, ip - m.begin + m.offset))
+        let Some(m) = place else { return format!("{ip:#x}") };
+        let offset = ip - m.begin + m.offset;
+        let name = self.functions.get(&m.path).and_then(|f| f.at(offset));
+        name.map_or_else(|| format!("{}+{offset:#x}", m.path), str::to_owned)
     }
 
-    /// Tells perf where the kernel's text is, once all is known: it stands first in time.
+    /// Tells perf where the text of the kernel and of its modules is, once all is known: it stands first in time, for perf
+    /// reads all of the kernel's symbols with its first sample, and drops those of modules that it does not know then.
     pub fn finish(&mut self) {
-        let text = |s: &&Symbol| s.kind.eq_ignore_ascii_case(&b't');
-        let named = |name: &str| self.symbols.iter().find(|s| s.name == name).map(|s| s.address);
-        let begin = named("_text").or_else(|| self.symbols.iter().find(text).map(|s| s.address));
-        let end = named("_end").or_else(|| self.symbols.iter().rfind(text).map(|s| s.address + 4096));
-        if let Some((begin, end)) = begin.zip(end) {
-            self.records.kernel(begin, end.saturating_sub(begin), begin);
+        if let Some([begin, bytes, text]) = self.kernel.place() {
+            self.records.kernel(begin, bytes, text);
+            for module in self.kernel.modules() {
+                self.records.module(&module.name, [module.begin, module.bytes]);
+            }
         }
     }
 }
@@ -239,34 +239,6 @@ impl Sampler {
 fn symbol(symbols: &[Symbol], ip: u64) -> Option<&Symbol> {
     let after = symbols.partition_point(|s| s.address <= ip);
     symbols[..after].iter().rev().take(64).find(|s| matches!(s.kind, b't' | b'T' | b'w' | b'W'))
-}
-
-/// "6.1.0-40-cloud-amd64" out of the kernel's banner.
-fn release(symbols: &[Symbol], space: &Space<'_>) -> Option<String> {
-    let banner = symbols.iter().find(|s| s.name == "linux_banner")?;
-    space.text(banner.address, 200)?.split(' ').nth(2).map(str::to_owned)
-}
-
-/// The GNU build id among the kernel's notes.
-fn build_id(symbols: &[Symbol], space: &Space<'_>) -> Option<Vec<u8>> {
-    use super::guest::bytes;
-    const NT_GNU_BUILD_ID: u32 = 3;
-    let address = |name: &str| symbols.iter().find(|s| s.name == name).map(|s| s.address);
-    let (begin, end) = (address("__start_notes")?, address("__stop_notes")?);
-    let mut b = vec![0; end.checked_sub(begin).filter(|n| *n <= 0x1_0000)? as usize];
-    if !space.read(begin, &mut b) {
-        return None;
-    }
-    let mut at = 0;
-    loop {
-        let field = |n: usize| bytes::u32(&b, at + 4 * n);
-        let (name, bytes) = (field(0)? as usize, field(1)? as usize);
-        let contents = at + 12 + name.next_multiple_of(4);
-        if field(2)? == NT_GNU_BUILD_ID && b.get(at + 12..at + 16)? == b"GNU\0" {
-            return b.get(contents..contents + bytes).map(<[u8]>::to_vec);
-        }
-        at = contents + bytes.next_multiple_of(4);
-    }
 }
 
 impl Watch for Sampler {

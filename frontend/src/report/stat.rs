@@ -3,7 +3,8 @@
 use super::about::About;
 use super::event::{Event, worth};
 use super::grouped;
-use super::meter::{Kind, Span, Values};
+use super::meter::{Kind, Span, Values, add};
+use super::processes::Process;
 use crate::pc::time;
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table, TableStyle};
@@ -22,10 +23,13 @@ pub struct Report {
     pub spans: Vec<Span>,
     /// Rows for each processor, in the texts.
     pub per_vcpu: bool,
+    /// Rows for each process, too.
+    pub per_process: bool,
 }
 
-/// A row of a table: which processor (`None`: all), which event, user and kernel counts.
+/// A row of a table: which process and processor (`None`: all), which event, user and kernel counts.
 struct Row<'a> {
+    process: Option<&'a Process>,
     processor: Option<usize>,
     event: &'a Event,
     counts: [u64; 2],
@@ -36,16 +40,30 @@ const COLUMNS: [(&str, bool); 7] =
     [("", false), ("user", true), ("kernel", true), ("all", true), ("event", false), ("worth", false), ("", false)];
 
 impl Report {
-    fn rows(&self, span: &Span) -> Vec<Row<'_>> {
-        let rows = |processor, values: &Values| -> Vec<Row<'_>> {
-            let row = |(event, counts): (_, &[u64; 2])| Row { processor, event, counts: *counts };
+    /// The rows of `span`: all processes together, then each, if that is wanted, the busiest first.
+    fn rows<'a>(&'a self, span: &'a Span) -> Vec<Row<'a>> {
+        let mut rows = self.rows_of(None, &span.counts);
+        if self.per_process {
+            let mut each: Vec<&(Process, Vec<Values>)> = span.processes.iter().collect();
+            let first = |counts: &[Values]| -> u64 { counts.iter().filter_map(|v| v.first()).flatten().sum() };
+            each.sort_by_key(|(_, counts)| std::cmp::Reverse(first(counts)));
+            rows.extend(each.into_iter().flat_map(|(process, counts)| self.rows_of(Some(process), counts)));
+        }
+        rows
+    }
+
+    /// `counts`, by processor where that is wanted.
+    fn rows_of<'a>(&'a self, process: Option<&'a Process>, counts: &[Values]) -> Vec<Row<'a>> {
+        let rows = |processor, values: &Values| -> Vec<Row<'a>> {
+            let row = |(event, counts): (_, &[u64; 2])| Row { process, processor, event, counts: *counts };
             self.events.iter().zip(values).map(row).collect()
         };
         if self.per_vcpu {
-            return span.counts.iter().enumerate().flat_map(|(n, values)| rows(Some(n), values)).collect();
+            return counts.iter().enumerate().flat_map(|(n, values)| rows(Some(n), values)).collect();
         }
-        let sum = |k: usize, ring: usize| span.counts.iter().map(|v| v[k][ring]).fold(0, u64::wrapping_add);
-        rows(None, &(0..self.events.len()).map(|k| [sum(k, 0), sum(k, 1)]).collect())
+        let mut sum = vec![[0; 2]; self.events.len()];
+        counts.iter().for_each(|values| add(&mut sum, values));
+        rows(None, &sum)
     }
 
     /// The table for a terminal.
@@ -69,7 +87,7 @@ impl Report {
     fn table_of(&self, span: &Span, style: TableStyle, plain: bool) -> Table {
         let mut table = Table::new();
         table.load_style(style);
-        let shown = |n: usize| self.per_vcpu || n > 0;
+        let shown = |n: usize| self.per_vcpu || self.per_process || n > 0;
         table.set_header(COLUMNS.iter().enumerate().filter(|(n, _)| shown(*n)).map(|(_, c)| c.0));
         let rows = self.rows(span);
         for row in &rows {
@@ -94,7 +112,8 @@ impl Report {
             return String::new();
         };
         let same = |r: &&Row<'_>| {
-            r.processor == row.processor && (r.event.user, r.event.kernel) == (row.event.user, row.event.kernel)
+            (r.process, r.processor) == (row.process, row.processor)
+                && (r.event.user, r.event.kernel) == (row.event.user, row.event.kernel)
         };
         let whole = rows.iter().filter(same).find(|r| r.event.encoding.bits() == *of).map_or(0, Row::all);
         if whole == 0 { String::new() } else { format!("# {:.2} {text}", row.all() as f64 / whole as f64) }
@@ -119,10 +138,11 @@ impl Report {
         format!("{what}{place}: {:.9} s of guest time", seconds(span.ticks))
     }
 
-    /// Comma-separated values with a header; `processor` is a number or `all`, a count that is not modelled is empty.
+    /// Comma-separated values with a header; `processor` is a number or `all`, a count that is not modelled is empty, and so
+    /// are the columns of the process in the rows of all.
     pub fn csv(&self) -> String {
         let mut text = String::from(
-            "span,number,entered,begin_ticks,end_ticks,ticks,processor,event,name,encoding,validity,user,kernel\n",
+            "span,number,entered,begin_ticks,end_ticks,ticks,pid,process,root,processor,event,name,encoding,validity,user,kernel\n",
         );
         for span in &self.spans {
             let (word, number, entered) = span.kind.words();
@@ -169,8 +189,10 @@ impl Row<'_> {
             None => "-".to_owned(),
         };
         let [user, kernel, all] = self.numbers().map(write);
-        let processor = self.processor.map_or(String::new(), |n| format!("vCPU {n}"));
-        [processor, user, kernel, all, self.event.label.clone(), worth(self.event.validity).to_owned()]
+        let process = self.process.map(Process::label);
+        let processor = self.processor.map(|n| format!("vCPU {n}"));
+        let who = process.into_iter().chain(processor).collect::<Vec<_>>().join(" ");
+        [who, user, kernel, all, self.event.label.clone(), worth(self.event.validity).to_owned()]
     }
 
     fn csv(&self) -> String {
@@ -178,10 +200,17 @@ impl Row<'_> {
         let [user, kernel, _] = self.numbers().map(|n| n.map_or(String::new(), |n| n.to_string()));
         let Event { label, name, encoding, validity, .. } = self.event;
         let (name, bits) = (name.unwrap_or(""), encoding.bits());
-        // Only the label can hold a comma.
-        let label = if label.contains(',') { format!("\"{label}\"") } else { label.clone() };
-        format!("{processor},{label},{name},{bits:#x},{},{user},{kernel}", worth(*validity))
+        let pid = self.process.and_then(|p| p.pid).map_or(String::new(), |n| n.to_string());
+        let process = quoted(self.process.and_then(|p| p.name.as_deref()).unwrap_or(""));
+        let root = self.process.map_or(String::new(), |p| format!("{:#x}", p.root));
+        let label = quoted(label);
+        format!("{pid},{process},{root},{processor},{label},{name},{bits:#x},{},{user},{kernel}", worth(*validity))
     }
+}
+
+/// As a field of CSV.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 /// Does any of `events` count nothing?

@@ -191,7 +191,7 @@ pub static EVENTS: &[Event] = &[
     model("UOPS_RETIRED.SLOTS",               0x02c2, slots(&[SlotsLight, SlotsHeavy]), "slots used by retiring micro-ops"),
     model("UOPS_RETIRED.HEAVY",               0x01c2, seen(SlotsHeavy),         "slots of retiring micro-ops but the last of each instruction"),
     model("UOPS_RETIRED.MS",                  0x04c2, seen(UopsMs),             "micro-ops of the sequencer retired").msr(FRONTEND, 8),
-    model("UOPS_RETIRED.MS (cmask 1, edge)",  0x04c2, seen(MsSwitches),         "times the sequencer took over").msr(FRONTEND, 8).c(1).edge(),
+    model("UOPS_RETIRED.MS (cmask 1 edge)",   0x04c2, seen(MsSwitches),         "times the sequencer took over").msr(FRONTEND, 8).c(1).edge(),
     model("UOPS_RETIRED.CYCLES",              0x02c2, CYCLES,                   "cycles that retire something: all, at an instruction a cycle").c(1),
     model("UOPS_RETIRED.STALLS",              0x02c2, NEVER,                    "cycles that retire nothing: none, at an instruction a cycle").c(1).inv(),
     model("UOPS_ISSUED.ANY",                  0x01ae, seen(UopsRetired),        "micro-ops issued: those that retire, no wrong path is modelled"),
@@ -223,7 +223,7 @@ pub static EVENTS: &[Event] = &[
     model("BR_MISP_RETIRED.INDIRECT_CALL",    0x02c5, seen(MispredictedIndirectCall), "mispredicted near indirect calls").p(),
     model("BR_MISP_RETIRED.RET",              0x08c5, seen(MispredictedReturn), "mispredicted near returns").p(),
     model("BR_MISP_RETIRED.NEAR_TAKEN",       0x20c5, one_of(&[MispredictedTaken, MispredictedIndirect, MispredictedReturn]), "mispredicted near branches that were taken").p(),
-    none ("MISC_RETIRED.LBR_INSERTS",         0x20cc,                           "records written to the LBR").p(),
+    model("MISC_RETIRED.LBR_INSERTS",         0x20cc, seen(LbrInserts),         "records written to the LBR").p(),
 
     // Speculation, front end.
     model("INT_MISC.RECOVERY_CYCLES",         0x01ad, RECOVERY_CYCLES,          "cycles of recovery from clears and mispredicted branches"),

@@ -7,7 +7,7 @@ use cpu_x86::{Counts, Facts};
 
 fn at(kernel: u64, user: u64) -> Counts {
     let facts = |n| Facts { instructions: n, branches: n / 4, conditional: n / 8 };
-    Counts { kernel: facts(kernel), user: facts(user), cycles: kernel + user, clock: 0 }
+    Counts { kernel: facts(kernel), user: facts(user), cycles: kernel + user, ..Counts::default() }
 }
 
 const INSTRUCTIONS: Selection = Selection { formula: Formula::of(Fact::Instructions), os: true, usr: false };

@@ -164,6 +164,8 @@ pub struct GuestClock {
     /// The virtual TSC, likewise from ticks.
     tsc_base: u64,
     tsc_ticks: u64,
+    /// IA32_TSC_ADJUST: what the guest moved its TSC by.
+    tsc_adjust: u64,
     in_c0: bool,
     residence: Residence,
     /// Cycles that its reads and switches cost so far.
@@ -184,7 +186,7 @@ pub struct SavedClock {
     pub mperf: u64,
     /// Virtual APERF.
     pub aperf: u64,
-    /// Virtual TSC.
+    /// Virtual TSC, with IA32_TSC_ADJUST in it.
     pub tsc: u64,
     /// IA32_TSC_ADJUST.
     pub tsc_adjust: u64,
@@ -216,6 +218,7 @@ impl GuestClock {
             c0_ticks: 0,
             tsc_base: 0,
             tsc_ticks: 0,
+            tsc_adjust: 0,
             in_c0: true,
             residence: Residence::Stolen,
             cost: 0,
@@ -232,11 +235,17 @@ impl GuestClock {
         self.change_residence(host, residence);
         let cycles = host.pass(ticks, residence != Residence::Halted);
         self.tsc_ticks = self.tsc_ticks.wrapping_add(ticks);
-        if residence != Residence::Halted {
-            self.c0_ticks = self.c0_ticks.wrapping_add(ticks);
+        if residence == Residence::Halted {
+            return;
         }
-        if matches!(residence, Residence::Guest | Residence::Root) {
-            self.aperf = self.aperf.wrapping_add(cycles);
+        self.c0_ticks = self.c0_ticks.wrapping_add(ticks);
+        let cycles = if matches!(residence, Residence::Guest | Residence::Root) { cycles } else { 0 };
+        let (aperf, aperf_wrapped) = self.aperf.overflowing_add(cycles);
+        let mperf_wrapped = self.mperf.checked_add(self.scaled(self.c0_ticks)).is_none();
+        self.aperf = aperf;
+        // When one overflows, both start again from zero, so that the ratio stays one of equal times.
+        if aperf_wrapped || mperf_wrapped {
+            (self.aperf, self.mperf, self.c0_ticks) = (0, 0, 0);
         }
     }
 
@@ -279,7 +288,12 @@ impl GuestClock {
 
     /// RDTSC in the guest.
     pub fn read_tsc(&self) -> u64 {
-        self.tsc_base.wrapping_add(self.scaled(self.tsc_ticks))
+        self.tsc_base.wrapping_add(self.scaled(self.tsc_ticks)).wrapping_add(self.tsc_adjust)
+    }
+
+    /// WRMSR of IA32_TIME_STAMP_COUNTER in the guest: TSC_ADJUST moves by as much, MPERF not at all.
+    pub fn write_tsc(&mut self, value: u64) {
+        self.tsc_adjust = self.tsc_adjust.wrapping_add(value.wrapping_sub(self.read_tsc()));
     }
 
     /// WRMSR of IA32_MPERF in the guest.
@@ -313,7 +327,7 @@ impl GuestClock {
             mperf: self.mperf.wrapping_add(self.scaled(self.c0_ticks)),
             aperf: self.aperf,
             tsc: self.read_tsc(),
-            tsc_adjust: 0,
+            tsc_adjust: self.tsc_adjust,
             in_c0: self.in_c0,
             stamp: host.tsc,
         }
@@ -328,7 +342,8 @@ impl GuestClock {
             return Err(AperfError::Version(saved.version));
         }
         (self.mperf, self.c0_ticks, self.aperf) = (saved.mperf, 0, saved.aperf);
-        (self.tsc_base, self.tsc_ticks) = (saved.tsc.wrapping_add(saved.tsc_adjust).wrapping_add(tsc_credit), 0);
+        self.tsc_adjust = saved.tsc_adjust;
+        (self.tsc_base, self.tsc_ticks) = (saved.tsc.wrapping_sub(saved.tsc_adjust).wrapping_add(tsc_credit), 0);
         self.in_c0 = saved.in_c0;
         Ok(())
     }

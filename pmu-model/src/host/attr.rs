@@ -122,7 +122,8 @@ pub struct Attr {
     pub pinned: bool,
     /// Opened without being enabled.
     pub disabled: bool,
-    /// Children of the task count too. Kept and shown: tasks of this model have no children.
+    /// Tasks that the task forks from now on are counted too, each by an event of its own that the first one sums up
+    /// ([`super::event::Context::inherited`]).
     pub inherit: bool,
     /// Where it does not count.
     pub exclude: Exclude,

@@ -286,6 +286,13 @@ impl Ledger {
         Ledger { cells: std::array::from_fn(|n| self.cells[n] - before.cells[n]) }
     }
 
+    /// One world's part of it.
+    #[must_use]
+    pub fn only(&self, world: World) -> Ledger {
+        let of = |cells: Cells| Cells(std::array::from_fn(|n| if n / 2 == world as usize { cells.0[n] } else { 0 }));
+        Ledger { cells: self.cells.map(of) }
+    }
+
     /// Adds another account.
     pub fn add(&mut self, other: &Ledger) {
         for (cells, more) in self.cells.iter_mut().zip(other.cells) {

@@ -5,7 +5,7 @@
 //!
 //! Source: spec/pmu.md 5.4; linux v7.2 kernel/events/core.c, include/linux/perf_event.h.
 
-use super::attr::{Attr, EventId, Sample, Target};
+use super::attr::{Attr, EventId, Sample, Target, TaskId};
 use super::constraint::{Counter, Counters, Want, counters_of, is_metric};
 
 /// `perf_event_state`, as far as an event that exists can have them.
@@ -154,6 +154,19 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// What reading an event gives that children inherited: the sums. End of file where the first one is in error.
+    pub fn of_family<'a>(mut events: impl Iterator<Item = &'a Event>) -> Option<Reading> {
+        let first = Reading::of(events.next()?);
+        Some(events.fold(first, |sum, child| match sum {
+            Reading::EndOfFile => Reading::EndOfFile,
+            Reading::Value { count, enabled, running } => Reading::Value {
+                count: count.wrapping_add(child.count),
+                enabled: enabled.wrapping_add(child.enabled),
+                running: running.wrapping_add(child.running),
+            },
+        }))
+    }
+
     /// What reading an event gives, its count being up to date.
     pub fn of(event: &Event) -> Reading {
         match event.state {
@@ -230,6 +243,24 @@ impl Context {
             list.push(event.id);
         }
         Some(gone)
+    }
+
+    /// The events that a task forked now takes along: those that inherit, from zero, in their groups. A group goes along
+    /// as its leader does. Source: linux v7.2 kernel/events/core.c `inherit_event`, `inherit_group`.
+    #[must_use]
+    pub fn inherited(&self, child: TaskId) -> Context {
+        let mut context = Context::default();
+        let inherits = |event: &&Event| self.find(event.leader).is_some_and(|leader| leader.attr.inherit);
+        for event in self.events.iter().filter(inherits) {
+            let target = match event.target {
+                Target::Task(_, cpu) => Target::Task(child, cpu),
+                other => other,
+            };
+            let mut own = Event::new(event.id, event.attr, target, event.leader);
+            own.state = if event.state <= State::Off { event.state } else { State::Inactive };
+            context.add(own);
+        }
+        context
     }
 
     /// Time passes. Enabled is a group that its leader lets be.

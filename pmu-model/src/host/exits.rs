@@ -86,6 +86,13 @@ pub struct Work {
 }
 
 impl Work {
+    /// The same at the `atomic` level of timing, where each instruction takes one cycle of six slots.
+    #[must_use]
+    pub const fn atomic(self) -> Work {
+        let most = self.instructions.saturating_mul(6);
+        Work { cycles: self.instructions, slots: if self.slots < most { self.slots } else { most }, ..self }
+    }
+
     /// The same as happenings. Slots that were not used are the back end's.
     pub fn burst(&self) -> Burst {
         let slots = self.cycles.wrapping_mul(6);
@@ -121,6 +128,12 @@ impl ExitTable {
     /// The row of a reason.
     pub fn of(&self, reason: ExitReason) -> ExitCost {
         self.0[reason as usize]
+    }
+
+    /// The same at the `atomic` level of timing: for guests that are really executed.
+    #[must_use]
+    pub fn atomic(self) -> ExitTable {
+        ExitTable(self.0.map(|cost| ExitCost { kernel: cost.kernel.atomic(), user: cost.user.atomic(), ..cost }))
     }
 
     /// Replaces a row.

@@ -13,6 +13,7 @@
 //!   vpmu/       the guest's PMU: none, perf-based, mediated, passed through
 //!   switch      when a mediated guest's state is brought in and out: the policies of S0
 //!   filter      what a guest may count        select   on which PMU        aperf   the guest's clock of work
+//!   live        a guest that is really executed: what it meets outside
 //!   exits       what leaving the guest costs the host             scenario  all of it on a timeline
 //! ```
 //!
@@ -26,6 +27,7 @@ pub mod constraint;
 pub mod event;
 pub mod exits;
 pub mod filter;
+pub mod live;
 pub mod owners;
 pub mod perf;
 pub mod physical;

@@ -34,6 +34,8 @@ pub struct Perf {
     on: Vec<EventId>,
     /// A mediated guest's state is loaded: no host event may be on.
     guest_loaded: bool,
+    /// The idle task runs.
+    idle: bool,
     /// The PMU's counters that perf may use.
     available: Counters,
     /// The clock in which time is told: core cycles of a second.
@@ -52,6 +54,7 @@ impl Perf {
             scheduled: [true, false, true, false],
             on: Vec::new(),
             guest_loaded: false,
+            idle: false,
             available: pmu.shape().assignable(),
             cycles_per_second: 2_200_000_000,
             max_samples_per_tick: MAX_SAMPLES_PER_TICK,

@@ -7,6 +7,7 @@
 
 use super::cell::{Burst, Cell, Ledger, Privilege, World};
 use super::constraint::Counters;
+use super::live::Gone;
 use super::perf::Perf;
 use super::registers::{Pmu, Shape};
 use super::switch::{Policy, Switches};
@@ -45,9 +46,17 @@ pub struct PhysicalCpu {
 }
 
 impl PhysicalCpu {
-    /// An idle CPU of the host, with nothing programmed.
+    /// An idle CPU of the host, with nothing programmed, on which streams of facts run.
     pub fn new(id: u32, shape: Shape, policy: Policy) -> PhysicalCpu {
-        let pmu = Pmu::new(shape);
+        PhysicalCpu::with(id, Pmu::new(shape), policy)
+    }
+
+    /// The same, on which a guest is really executed.
+    pub fn executed(id: u32, shape: Shape, policy: Policy) -> PhysicalCpu {
+        PhysicalCpu::with(id, Pmu::executed(shape), policy)
+    }
+
+    fn with(id: u32, pmu: Pmu, policy: Policy) -> PhysicalCpu {
         PhysicalCpu {
             id,
             perf: Perf::new(id, &pmu),
@@ -92,6 +101,15 @@ impl PhysicalCpu {
     pub fn retire(&mut self, ring: Privilege, burst: &Burst) -> Counters {
         self.ledger.enter(Cell::new(self.world, ring), burst);
         self.pmu.retire(ring, burst)
+    }
+
+    /// A guest that is really executed ran on. Returns the counters that overflowed and ask for an interrupt; on a CPU of
+    /// streams nobody is executed.
+    pub fn guest_ran(&mut self, gone: &Gone) -> Counters {
+        for ring in [Privilege::User, Privilege::Kernel] {
+            self.ledger.enter(Cell::new(World::Guest, ring), &gone.burst(ring));
+        }
+        self.pmu.as_executed().map_or(Counters::NONE, |executed| executed.guest_ran(gone))
     }
 
     /// The host serves an exit that the PMU caused.

@@ -1,13 +1,19 @@
 //! The PMU of one physical core, as the host's software sees it: registers, and an account of every access to them.
 //!
-//! It is no second model of the part: it knows what the arguments about the split turn on (enables, rings, global
-//! control and status, the metrics beside fixed counter 3, who pays for which access) and nothing of inversion, edges,
-//! thresholds, PEBS or LBR, whose selector bits are reserved here. `unit` is the exact one, for a guest that runs.
+//! Behind the registers is one of two things: `streams`, for scenarios whose guests are streams of facts, and `executed`,
+//! the unit of `pmu_model` itself, for guests that are really executed. Perf, the vPMUs and the policies of switching see
+//! no difference (`tests/host_schedules/hardware.rs` holds one against the other).
 //!
 //! Source: spec/pmu.md 1.4 to 1.8 and 2.1 to 2.5.
 
+pub mod executed;
+mod streams;
+
 use super::cell::{Burst, Happening, Privilege};
 use super::constraint::{Counter, Counters};
+use cpu_x86::Ring;
+use executed::Executed;
+use streams::Streams;
 
 /// Width of every counter, in bits.
 pub const WIDTH: u32 = 48;
@@ -24,8 +30,12 @@ pub const OS: u64 = 1 << 17;
 pub const INT: u64 = 1 << 20;
 /// Count at all.
 pub const EN: u64 = 1 << 22;
-/// What a selector may hold in this model.
+/// What a selector may hold over streams of facts.
 pub const SELECTOR_BITS: u64 = 0xffff | USR | OS | INT | EN;
+/// Edge, inversion and threshold: the rest of what an event's encoding consists of.
+pub const MODIFIERS: u64 = 1 << 18 | 1 << 23 | 0xff << 24;
+/// Bits of a selector that say what is counted.
+pub const ENCODING: u64 = 0xffff | MODIFIERS;
 
 /// What a PMU has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +72,26 @@ impl Shape {
     /// Counters and metrics, as the scheduler may give them out.
     pub const fn assignable(self) -> Counters {
         Counters(self.counters().0 | if self.metrics { 0xff << Counter::METRIC } else { 0 })
+    }
+
+    /// Whether it has a register.
+    pub const fn has(self, register: Register) -> bool {
+        match register {
+            Register::Count(counter) => self.counters().holds(counter),
+            Register::Selector(n) => (n as u32) < self.general,
+            Register::Metrics => self.metrics,
+            _ => true,
+        }
+    }
+
+    /// Bits of a register that belong to counters it has; all where that is not the question.
+    const fn bits(self, register: Register) -> u64 {
+        match register {
+            Register::Count(_) => MASK,
+            Register::FixedControl => self.fixed_bits(),
+            Register::GlobalControl | Register::StatusReset | Register::StatusSet => self.global_bits(),
+            _ => u64::MAX,
+        }
     }
 }
 
@@ -149,54 +179,31 @@ impl AccessCosts {
     pub const QUOTED: AccessCosts = AccessCosts { rdmsr: 80, wrmsr: 150, rdpmc: 40, vmcs: 30 };
 }
 
-/// The eight buckets of PERF_METRICS, in the order of its fields.
-const BUCKETS: [Happening; 8] = [
-    Happening::Retiring,
-    Happening::BadSpeculation,
-    Happening::FrontEnd,
-    Happening::BackEnd,
-    Happening::Heavy,
-    Happening::Mispredicted,
-    Happening::FetchLatency,
-    Happening::MemoryBound,
-];
-
-/// What each fixed counter counts.
-const FIXED: [Happening; 4] = [Happening::Retired, Happening::Cycles, Happening::RefCycles, Happening::Slots];
+/// What is behind the registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Behind {
+    Streams(Streams),
+    Executed(Box<Executed>),
+}
 
 /// The registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pmu {
     shape: Shape,
-    general: [u64; 8],
-    selectors: [u64; 8],
-    fixed: [u64; 4],
-    fixed_control: u64,
-    global_control: u64,
-    status: u64,
-    /// Slots since fixed counter 3 was last written, and what they were spent on: 255 for each, so that a value written
-    /// to PERF_METRICS is kept without rounding.
-    slots: u64,
-    buckets: [u64; 8],
+    behind: Behind,
     /// Accesses so far.
     pub traffic: Traffic,
 }
 
 impl Pmu {
-    /// As after reset, but with nothing enabled globally: an operating system has taken it over.
+    /// Over streams of facts. As after reset, but with nothing enabled globally: an operating system has taken it over.
     pub fn new(shape: Shape) -> Pmu {
-        Pmu {
-            shape,
-            general: [0; 8],
-            selectors: [0; 8],
-            fixed: [0; 4],
-            fixed_control: 0,
-            global_control: 0,
-            status: 0,
-            slots: 0,
-            buckets: [0; 8],
-            traffic: Traffic::default(),
-        }
+        Pmu { shape, behind: Behind::Streams(Streams::new(shape)), traffic: Traffic::default() }
+    }
+
+    /// The same over what is really executed.
+    pub fn executed(shape: Shape) -> Pmu {
+        Pmu { shape, behind: Behind::Executed(Box::new(Executed::new())), traffic: Traffic::default() }
     }
 
     /// What it has.
@@ -224,169 +231,66 @@ impl Pmu {
 
     /// A value as VM entry and exit load it: no access of software's.
     pub fn load_global_control(&mut self, value: u64) {
-        self.global_control = value & self.shape.global_bits();
+        self.poke(Register::GlobalControl, value);
     }
 
     /// The value of a register, unaccounted: for tests, tables and guests that are not intercepted.
     pub fn peek(&self, register: Register) -> u64 {
-        match register {
-            Register::Count(counter) => match counter.as_fixed() {
-                _ if !self.shape.counters().holds(counter) => 0,
-                Some(n) => self.fixed[usize::from(n)],
-                None => self.general[usize::from(counter.0)],
-            },
-            Register::Selector(n) => self.selectors.get(usize::from(n)).copied().unwrap_or(0),
-            Register::FixedControl => self.fixed_control,
-            Register::GlobalControl => self.global_control,
-            Register::GlobalStatus => self.status,
-            Register::StatusReset | Register::StatusSet => 0,
-            Register::InUse => self.in_use(),
-            Register::Metrics => self.metrics(),
+        match &self.behind {
+            Behind::Streams(streams) => streams.peek(register),
+            Behind::Executed(_) if !self.shape.has(register) => 0,
+            Behind::Executed(executed) => executed.peek(register),
         }
     }
 
-    /// Writes a register, unaccounted.
+    /// Writes a register, unaccounted. Bits that are not there are left out.
     pub fn poke(&mut self, register: Register, value: u64) {
-        let bits = self.shape.global_bits();
-        match register {
-            Register::Count(counter) => self.set_count(counter, value & MASK),
-            Register::Selector(n) if u32::from(n) < self.shape.general => {
-                self.selectors[usize::from(n)] = value & SELECTOR_BITS;
+        match &mut self.behind {
+            Behind::Streams(streams) => streams.poke(register, value),
+            Behind::Executed(executed) if self.shape.has(register) => {
+                executed.poke(register, value & self.shape.bits(register));
             }
-            Register::FixedControl => self.fixed_control = value & self.shape.fixed_bits(),
-            Register::GlobalControl => self.global_control = value & bits,
-            Register::StatusReset => self.status &= !(value & bits),
-            Register::StatusSet => self.status |= value & bits,
-            Register::Metrics if self.shape.metrics => self.set_metrics(value),
-            Register::Selector(_) | Register::GlobalStatus | Register::InUse | Register::Metrics => {}
+            Behind::Executed(_) => {}
         }
     }
 
-    fn set_count(&mut self, counter: Counter, value: u64) {
-        if !self.shape.counters().holds(counter) {
-            return;
-        }
-        match counter.as_fixed() {
-            Some(n) => self.fixed[usize::from(n)] = value,
-            None => self.general[usize::from(counter.0)] = value,
-        }
-        // Writing the slots clears the metrics, so they are restored in this order: slots, then metrics.
-        if counter == Counter::fixed(3) {
-            (self.slots, self.buckets) = (value, [0; 8]);
-        }
-    }
-
-    fn in_use(&self) -> u64 {
-        let general = (0..8).filter(|n| self.selectors[*n] & 0xff != 0).fold(0, |bits, n| bits | 1 << n);
-        let fixed = (0..4).filter(|n| self.fixed_control >> (4 * n) & 3 != 0);
-        let fixed = fixed.fold(0, |bits, n| bits | 1 << (u64::from(Counter::FIXED) + n));
-        let asks = self.selectors.iter().any(|s| s & INT != 0) || self.fixed_control & 0x8888 != 0;
-        general | fixed | if asks { 1 << 63 } else { 0 }
-    }
-
-    /// PERF_METRICS: each field a fraction of 255 of the slots, the first four summing to 255. See spec/pmu.md 2.2.
-    fn metrics(&self) -> u64 {
-        metrics_of(self.slots, &self.buckets)
-    }
-
-    fn set_metrics(&mut self, value: u64) {
-        for (n, bucket) in self.buckets.iter_mut().enumerate() {
-            *bucket = self.slots.wrapping_mul(value >> (8 * n) & 0xff);
-        }
-    }
-
-    /// Whether the selector or control field of a counter lets it count in a ring. `GLOBAL_CTRL` is not looked at.
-    fn counts_in(&self, counter: Counter, ring: Privilege) -> Option<Happening> {
-        match counter.as_fixed() {
-            Some(n) => {
-                let field = self.fixed_control >> (4 * n);
-                let bit = if ring == Privilege::Kernel { 1 } else { 2 };
-                (field & bit != 0).then(|| FIXED[usize::from(n & 3)])
+    /// WRMSR of a guest that is not intercepted: the value is in force behind the instruction.
+    pub fn poke_behind(&mut self, register: Register, value: u64) {
+        match &mut self.behind {
+            Behind::Executed(executed) if self.shape.has(register) => {
+                executed.poke_behind(register, value & self.shape.bits(register));
             }
-            None => {
-                let selector = self.selectors[usize::from(counter.0 & 7)];
-                let bit = if ring == Privilege::Kernel { OS } else { USR };
-                let counts = selector & EN != 0 && selector & bit != 0;
-                if counts { Happening::of_config(selector & 0xffff) } else { None }
-            }
+            _ => self.poke(register, value),
         }
     }
 
-    /// Whether overflow of a counter asks for an interrupt.
-    fn interrupts(&self, counter: Counter) -> bool {
-        match counter.as_fixed() {
-            Some(n) => self.fixed_control >> (4 * n + 3) & 1 != 0,
-            None => self.selectors[usize::from(counter.0 & 7)] & INT != 0,
-        }
-    }
-
-    /// What of `kinds` happened in a ring is counted. Returns the counters that overflowed and ask for an interrupt.
+    /// What of `burst` happened in a ring is counted. Returns the counters that overflowed and ask for an interrupt.
     pub fn retire(&mut self, ring: Privilege, burst: &Burst) -> Counters {
-        let mut asking = Counters::NONE;
-        for counter in Counters(self.global_control).and(self.shape.counters()).iter() {
-            let Some(kind) = self.counts_in(counter, ring) else { continue };
-            if counter == Counter::fixed(3) && self.global_control & METRICS_BIT != 0 {
-                self.fill_buckets(burst);
-            }
-            let before = self.peek(Register::Count(counter));
-            let after = before.wrapping_add(burst[kind]);
-            self.put_count(counter, after & MASK);
-            if after > MASK {
-                self.status |= counter.bit();
-                let metrics = counter == Counter::fixed(3) && self.global_control & METRICS_BIT != 0;
-                self.status |= if metrics { METRICS_BIT } else { 0 };
-                asking = if self.interrupts(counter) { asking.or(Counters::only(counter)) } else { asking };
-            }
-        }
-        asking
-    }
-
-    /// A counter counted: unlike a write, it leaves the metrics alone.
-    fn put_count(&mut self, counter: Counter, value: u64) {
-        match counter.as_fixed() {
-            Some(n) => self.fixed[usize::from(n & 3)] = value,
-            None => self.general[usize::from(counter.0 & 7)] = value,
-        }
-    }
-
-    fn fill_buckets(&mut self, burst: &Burst) {
-        self.slots = self.slots.wrapping_add(burst[Happening::Slots]);
-        for (bucket, kind) in self.buckets.iter_mut().zip(BUCKETS) {
-            *bucket = bucket.wrapping_add(burst[kind].wrapping_mul(255));
+        match &mut self.behind {
+            Behind::Streams(streams) => streams.retire(ring, burst),
+            Behind::Executed(executed) => executed.host_ran(ring, burst),
         }
     }
 
     /// The smallest number of happenings of any kind after which a counter overflows that counts in `ring` and asks
-    /// for an interrupt, as a limit by kind; `u64::MAX` where none does.
-    pub fn until_interrupt(&self, ring: Privilege) -> Burst {
-        let mut limits = Burst([u64::MAX; super::cell::KINDS]);
-        for counter in Counters(self.global_control).and(self.shape.counters()).iter() {
-            if let Some(kind) = self.counts_in(counter, ring)
-                && self.interrupts(counter)
-            {
-                limits[kind] = limits[kind].min(MASK + 1 - self.peek(Register::Count(counter)));
+    /// for an interrupt, as a limit by kind; `u64::MAX` where none does. Of what is executed, a limit of instructions.
+    pub fn until_interrupt(&mut self, ring: Privilege) -> Burst {
+        match &mut self.behind {
+            Behind::Streams(streams) => streams.until_interrupt(ring),
+            Behind::Executed(executed) => {
+                let instructions = executed.deadline(if ring == Privilege::User { Ring::User } else { Ring::Kernel });
+                Burst([u64::MAX; super::cell::KINDS]).with(Happening::Retired, instructions)
             }
         }
-        limits
     }
-}
 
-/// Eight fields of 255ths: the first four by largest remainder so that they sum to 255, the others within their parents.
-/// `buckets` hold 255 for each slot.
-fn metrics_of(slots: u64, buckets: &[u64; 8]) -> u64 {
-    if slots == 0 {
-        return 0;
+    /// What is executed, where that is behind the registers.
+    pub fn as_executed(&mut self) -> Option<&mut Executed> {
+        match &mut self.behind {
+            Behind::Streams(_) => None,
+            Behind::Executed(executed) => Some(executed),
+        }
     }
-    let mut fields: [u64; 8] = std::array::from_fn(|n| (buckets[n] / slots).min(255));
-    let missing = 255_u64.saturating_sub(fields[..4].iter().sum());
-    // More than four are missing only where the buckets were never told of some slots: then there is nothing to give out.
-    if missing <= 4 && buckets[..4].iter().any(|b| *b != 0) {
-        let mut order = [0, 1, 2, 3];
-        order.sort_by_key(|n| (u64::MAX - buckets[*n] % slots, *n));
-        order.into_iter().take(missing as usize).for_each(|n| fields[n] += 1);
-    }
-    (4..8).for_each(|n| fields[n] = fields[n].min(fields[n - 4]));
-    (0..8).fold(0, |value, n| value | (fields[n] & 0xff) << (8 * n))
 }
 
 #[cfg(test)]

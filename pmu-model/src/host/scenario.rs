@@ -4,6 +4,10 @@
 //! repeats. The host executes its own work when no guest runs, and what exits cost it. Time is in core cycles, the same
 //! on all CPUs.
 //!
+//! A guest may also be a machine whose instructions are really executed (`live`). Then every CPU of the scenario counts
+//! with the unit of `pmu_model`, and all of it runs at the `atomic` level of timing: the host's own work takes a cycle an
+//! instruction as well.
+//!
 //! Nothing is sampled or rounded: counts are exact, and shown beside the truth. The cost of switching PMU state is added
 //! up and reported; it takes no time of the timeline, so that two policies see the same one.
 //!
@@ -13,8 +17,8 @@ mod guest;
 mod report;
 mod run;
 
-pub use report::{AperfReport, CounterReport, CpuReport, EventReport, GuestReport, Note, Report};
-pub use run::run;
+pub use report::{AperfReport, CounterReport, CpuReport, EventReport, GuestReport, Note, Report, Stay};
+pub use run::{run, run_with};
 
 use super::aperf::{AperfCosts, Design};
 use super::attr::Attr;
@@ -52,6 +56,14 @@ impl Rates {
         let mut rates = [0; KINDS];
         rates.iter_mut().zip(Happening::ALL).for_each(|(rate, kind)| *rate = of(kind));
         Rates(rates)
+    }
+
+    /// The same at the `atomic` level of timing: an instruction takes a cycle of six slots.
+    #[must_use]
+    pub fn atomic(mut self) -> Rates {
+        let fixed = [(Happening::Retired, 1), (Happening::Cycles, 1), (Happening::RefCycles, 1), (Happening::Slots, 6)];
+        fixed.into_iter().for_each(|(kind, times)| self.0[kind as usize] = 1000 * times);
+        self
     }
 }
 
@@ -97,6 +109,8 @@ pub struct CpuSpec {
     pub shape: Shape,
     /// The host runs its own work whenever no guest does; else it idles.
     pub busy: bool,
+    /// While nobody wants it, its idle task polls: it executes the host's kernel, which events may exclude.
+    pub idle_polls: bool,
     /// Cycles that a guest runs before somebody else may.
     pub slice: u64,
     /// Cycles that the host's own work takes after each slice; 0: none.
@@ -157,8 +171,12 @@ pub struct GuestSpec {
     pub permission: Permission,
     /// Where its vCPU runs.
     pub cpu: u32,
+    /// Its vCPU's task was forked by that guest's when it started, by place: events that inherit follow it.
+    pub thread_of: Option<usize>,
     /// Its local APIC is the kernel's.
     pub apic_in_kernel: bool,
+    /// It is a machine that is really executed: [`run_with`] is given one for it. Setup, program and rates say nothing then.
+    pub executed: bool,
     /// What it does once at the start.
     pub setup: Vec<Segment>,
     /// What it does then, over and over.

@@ -110,7 +110,7 @@ fn reserved_bits_depths_and_addresses_are_refused_and_change_nothing() {
         assert_eq!(lbr.msr_write(0x14cf, depth), Some(Err(Refused)));
     }
     for address in [0x1500, 0x161f, 0x1dd, 0x1de] {
-        assert_eq!(lbr.msr_write(address, 1 << 47), Some(Err(Refused)));
+        assert_eq!(lbr.msr_write(address, 1 << 56), Some(Err(Refused)));
     }
     assert_eq!(lbr, before);
     for number in [0x14cd, 0x14d0, 0x1520, 0x1620, 0x1220, 0x14ff, 0x1df, 0x1c9, 0x680] {
@@ -187,7 +187,7 @@ fn the_image_is_what_linux_struct_arch_lbr_state_is() {
 #[test]
 fn restoring_refuses_what_the_registers_would_refuse() {
     let lbr = with(ALL);
-    for (at, v) in [(0, 1u64 << 4), (8, 16), (8, 7), (16, 1 << 47), (40, 1 << 63), (48 + 31 * 24, 1 << 47)] {
+    for (at, v) in [(0, 1u64 << 4), (8, 16), (8, 7), (16, 1 << 56), (40, 1 << 63), (48 + 31 * 24, 1 << 56)] {
         let mut image = lbr.image();
         image[at..at + 8].copy_from_slice(&v.to_le_bytes());
         let mut other = lbr.clone();

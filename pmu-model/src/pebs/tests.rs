@@ -45,6 +45,9 @@ impl Sampled for Fake {
     fn registers(&self) -> Registers {
         Registers { flags: 0x246, ip: 0x40_1007, general: std::array::from_fn(|n| 0x100 + n as u64) }
     }
+    fn tsc(&self) -> u64 {
+        0
+    }
     fn xmm(&self, n: usize) -> u128 {
         (n as u128) << 64 | 0xf00 | n as u128
     }
@@ -250,8 +253,8 @@ fn reserved_bits_are_refused_and_change_nothing() {
         }
     }
     let mut p = Pebs::default();
-    assert_eq!(p.msr_write(0x600, 1 << 47), Some(Err(Refused)));
-    assert_eq!(p.msr_write(0x600, u64::MAX << 47), Some(Ok(())));
-    assert_eq!((p.msr_read(0x600), p.msr_read(0x3f1), p.msr_read(0x3f3)), (Some(u64::MAX << 47), Some(0), None));
+    assert_eq!(p.msr_write(0x600, 1 << 56), Some(Err(Refused)));
+    assert_eq!(p.msr_write(0x600, u64::MAX << 56), Some(Ok(())));
+    assert_eq!((p.msr_read(0x600), p.msr_read(0x3f1), p.msr_read(0x3f3)), (Some(u64::MAX << 56), Some(0), None));
     assert_eq!(p.msr_write(0x3f6, 0), None);
 }

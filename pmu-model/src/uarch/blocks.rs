@@ -1,6 +1,8 @@
 //! The blocks described: their facts, what a run through counts, and how often they ran since that was last added up.
 
 use super::facts::{Fact, Fusible};
+use super::ledger::WIDTH;
+use super::predictor::Site;
 use super::taken::BranchKind;
 use crate::signal::{Signal, Signals, Totals};
 use cpu_x86::Ring;
@@ -48,6 +50,64 @@ pub(super) struct Block {
     pub stack: Option<bool>,
 }
 
+/// What a run through a block needs at hand: one line of the host's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(64))]
+pub(super) struct Quick {
+    /// Runs since the last fold: by ring, and apart those whose branch was taken and is not counted elsewhere.
+    runs: [[u32; 2]; 2],
+    /// Linear page that `site` is for.
+    pub page: u64,
+    /// Cache line of its first byte.
+    pub line: u64,
+    /// Of its branch.
+    pub site: Site,
+    /// Slots that its instructions leave empty, if it is plain.
+    pub idle: u16,
+    /// Offset of its first byte in the page.
+    pub start: u16,
+    /// Offsets from there of its last instruction, and of its end.
+    pub last: u16,
+    pub bytes: u16,
+    pub n: u8,
+    /// How many lines lie behind the first.
+    pub lines: u8,
+    pub branch: Option<BranchKind>,
+    /// What the last instruction that has to do with the stack pointer did.
+    pub stack: Option<bool>,
+    /// Does the first one that has to do with it name it?
+    pub names_stack: bool,
+    /// Plain, and no instruction behind it fuses with its last one.
+    pub plain: bool,
+    /// Is it among those that ran?
+    listed: bool,
+}
+
+impl Quick {
+    fn of(block: &Block, start: u64) -> Quick {
+        Quick {
+            runs: [[0; 2]; 2],
+            page: u64::MAX,
+            line: block.line,
+            site: Site::default(),
+            idle: (WIDTH * block.n).saturating_sub(block.uops) as u16,
+            start: start as u16 & 0xfff,
+            last: block.last as u16,
+            bytes: block.bytes as u16,
+            n: block.n as u8,
+            lines: block.lines,
+            branch: block.branch,
+            stack: block.stack,
+            names_stack: block.names_stack.is_some(),
+            plain: block.plain && block.leaves == Fusible::Never,
+            listed: false,
+        }
+    }
+}
+
+/// Runs of a block after which they must be folded: a fold is due every so many blocks at the latest.
+pub(super) const MOST_RUNS: u64 = 1 << 31;
+
 /// A signal, and how much a run through the block adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sum {
@@ -64,9 +124,8 @@ pub(super) struct Blocks {
     blocks: Vec<Block>,
     facts: Vec<Fact>,
     sums: Vec<Sum>,
-    /// Runs by block and ring since the last fold.
-    runs: Vec<[u64; 2]>,
-    /// Those that ran.
+    quick: Vec<Quick>,
+    /// Those that ran since the last fold.
     ran: Vec<u32>,
 }
 
@@ -80,7 +139,7 @@ fn ring_index(ring: Ring) -> usize {
 impl Blocks {
     pub fn new() -> Blocks {
         let mut blocks =
-            Blocks { blocks: Vec::new(), facts: Vec::new(), sums: Vec::new(), runs: Vec::new(), ran: Vec::new() };
+            Blocks { blocks: Vec::new(), facts: Vec::new(), sums: Vec::new(), quick: Vec::new(), ran: Vec::new() };
         blocks.clear();
         blocks
     }
@@ -90,7 +149,7 @@ impl Blocks {
         self.blocks.clear();
         self.facts.clear();
         self.sums.clear();
-        self.runs.clear();
+        self.quick.clear();
         self.ran.clear();
         let single = Block {
             first: 0,
@@ -112,7 +171,7 @@ impl Blocks {
         };
         self.blocks.push(single);
         self.facts.push(Fact::default());
-        self.runs.push([0; 2]);
+        self.quick.push(Quick::of(&single, 0));
     }
 
     pub fn block(&self, number: u32) -> Option<Block> {
@@ -140,8 +199,8 @@ impl Blocks {
         self.sums.extend(counted.filter(|sum| sum.n > 0));
         block.sums.1 = self.sums.len() as u32 - block.sums.0;
         self.facts.extend(facts);
+        self.quick.push(Quick::of(&block, code.physical.0));
         self.blocks.push(block);
-        self.runs.push([0; 2]);
         self.blocks.len() as u32 - 1
     }
 
@@ -175,23 +234,36 @@ impl Blocks {
         }
     }
 
-    /// The block ran from its first to its last instruction.
     #[inline]
-    pub fn ran(&mut self, number: u32, ring: Ring) {
-        let runs = &mut self.runs[number as usize];
-        if runs[0] + runs[1] == 0 {
+    pub fn quick(&mut self, number: u32) -> Option<&mut Quick> {
+        self.quick.get_mut(number as usize)
+    }
+
+    /// The block ran from its first to its last instruction; `taken`: its branch was, and that is not counted elsewhere.
+    #[inline]
+    pub fn ran(&mut self, number: u32, ring: Ring, taken: bool) {
+        let Some(quick) = self.quick.get_mut(number as usize) else { return };
+        quick.runs[ring_index(ring)][usize::from(taken)] += 1;
+        if !std::mem::replace(&mut quick.listed, true) {
             self.ran.push(number);
         }
-        runs[ring_index(ring)] += 1;
     }
 
     /// Adds up what ran.
     pub fn fold(&mut self, signals: &mut Signals) {
         for number in self.ran.drain(..) {
-            let runs = std::mem::take(&mut self.runs[number as usize]);
+            let quick = &mut self.quick[number as usize];
+            quick.listed = false;
+            let runs = std::mem::take(&mut quick.runs);
             let (at, n) = self.blocks[number as usize].sums;
-            for (times, ring) in runs.into_iter().zip([Ring::Kernel, Ring::User]).filter(|(times, _)| *times > 0) {
-                let t = signals.of_mut(ring);
+            for ([not, taken], ring) in runs.into_iter().zip([Ring::Kernel, Ring::User]) {
+                let (t, times) = (signals.of_mut(ring), u64::from(not) + u64::from(taken));
+                if times == 0 {
+                    continue;
+                }
+                let conditional = quick.branch == Some(BranchKind::Conditional);
+                t[Signal::NearTaken] += u64::from(taken);
+                t[Signal::ConditionalTaken] += if conditional { taken.into() } else { 0 };
                 for sum in &self.sums[at as usize..(at + n) as usize] {
                     t[sum.signal] = t[sum.signal].wrapping_add(times * u64::from(sum.n));
                 }

@@ -69,6 +69,33 @@ pub(super) struct Pending {
     pub last: (u64, u32),
 }
 
+impl Pending {
+    /// A run through block `number` at `at`.
+    #[inline]
+    pub fn new(number: u32, at: u64, ring: Ring) -> Pending {
+        Pending {
+            number,
+            at,
+            ring,
+            ran: None,
+            entered: 0,
+            started: false,
+            fetched: 0,
+            line: 0,
+            fused: false,
+            synchronizes: false,
+            noted: false,
+            last: (0, u32::MAX),
+        }
+    }
+
+    /// Has it had nothing yet, and nothing that its block does not always have?
+    #[inline]
+    pub fn is_usual(&self) -> bool {
+        self.entered == 0 && !self.noted && !self.fused && !self.synchronizes
+    }
+}
+
 /// A pending run, with what is known of its block.
 #[derive(Clone, Copy)]
 pub(super) struct Run<'a> {

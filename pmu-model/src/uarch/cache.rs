@@ -152,6 +152,21 @@ impl Cache {
         gone(entry)
     }
 
+    /// Puts `line` in the first place, with `flags` and no others; the last one of its set goes if it is not there yet.
+    #[inline]
+    pub fn put(&mut self, line: u64, flags: u32) {
+        let (key, (set, order)) = (key(line), self.set(line));
+        match set.find(key) {
+            Some(way) => {
+                set.0[way] = key | flags;
+                *order = order.to_front(order.place(way));
+            }
+            None => {
+                self.fill(line, flags);
+            }
+        }
+    }
+
     /// Takes `line` out.
     #[inline]
     pub fn remove(&mut self, line: u64) -> Option<Gone> {
@@ -182,7 +197,15 @@ mod tests {
                 let (line, flags) = (r.below(3 * u64::from(ways) * 2), r.below(4) as u32);
                 let set = &mut list[(line % 3) as usize];
                 let place = set.iter().position(|e| e.0 == line);
-                match (r.below(8), place) {
+                match (r.below(9), place) {
+                    (8, _) => {
+                        cache.put(line, flags);
+                        if let Some(n) = place {
+                            set.remove(n);
+                        }
+                        set.insert(0, (line, flags));
+                        set.truncate(ways as usize);
+                    }
                     (0, _) => {
                         let went = place.map(|n| set.remove(n));
                         assert_eq!(cache.remove(line), went.map(|(line, flags)| Gone { line, flags }));

@@ -3,13 +3,17 @@
 //! A branch that went one way only is predicted to go there again and touches nothing else; one not seen yet is predicted
 //! not taken. The others are predicted by the longest history that knows them (timing.md 3.7).
 
-use super::history::{Folds, shifted};
+use super::history::{self, Lengths};
 
 const FILTER: usize = 16 << 10;
 const BASE: usize = 8 << 10;
 const TAGGED: usize = 2 << 10;
-/// How much history each tagged table sees, in bits.
-const LENGTHS: [usize; 3] = [32, 128, 388];
+/// How much history each tagged table sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen;
+impl Lengths for Seen {
+    const BITS: [usize; 3] = [32, 128, 388];
+}
 /// No branch has this tag, of 11 bits.
 const NO_TAG: u16 = u16::MAX;
 
@@ -25,55 +29,48 @@ struct Entry {
     useful: u8,
 }
 
+/// Where the filter keeps a branch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Filtered {
+    index: u16,
+    tag: u16,
+}
+
+impl Filtered {
+    /// The branch at `pc`.
+    pub fn of(pc: u64) -> Filtered {
+        Filtered {
+            index: ((pc ^ pc >> 14) as usize & (FILTER - 1)) as u16,
+            tag: ((pc >> 14 ^ pc >> 28 ^ pc >> 42) as u16) << 2,
+        }
+    }
+}
+
 /// The predictor of directions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Direction {
-    filter: Box<[u16]>,
-    base: Box<[u8]>,
-    tagged: [Box<[Entry]>; 3],
+    filter: Box<[u16; FILTER]>,
+    base: Box<[u8; BASE]>,
+    tagged: Box<[[Entry; TAGGED]; 3]>,
     /// Four bits: at eight and more a new entry's prediction is not trusted.
     distrust: u8,
     /// A pseudo-random sequence: which table gets a new entry.
     lfsr: u16,
 }
 
-/// Folds for the index and the tag of each table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Views([[u32; 2]; 3]);
-
-impl Folds for Views {
-    #[inline]
-    fn shift(&mut self, pair: impl Fn(usize) -> u32, footprint: u32) {
-        const OLDEST: [usize; 3] = [LENGTHS[0] - 2, LENGTHS[1] - 2, LENGTHS[2] - 2];
-        let [short, middle, long] = OLDEST.map(pair);
-        let [a, b, c] = self.0;
-        self.0 = [
-            [
-                shifted::<{ LENGTHS[0] }, 11>(a[0], short, footprint),
-                shifted::<{ LENGTHS[0] }, 10>(a[1], short, footprint),
-            ],
-            [
-                shifted::<{ LENGTHS[1] }, 11>(b[0], middle, footprint),
-                shifted::<{ LENGTHS[1] }, 10>(b[1], middle, footprint),
-            ],
-            [
-                shifted::<{ LENGTHS[2] }, 11>(c[0], long, footprint),
-                shifted::<{ LENGTHS[2] }, 10>(c[1], long, footprint),
-            ],
-        ];
-    }
-}
+/// The history as the tagged tables see it.
+pub(super) type View = history::View<Seen, 11, 10>;
 
 /// Where the tagged tables are looked at.
 struct Places([(usize, u16); 3]);
 
 impl Places {
     #[inline]
-    fn of(pc: u64, folds: &Views) -> Places {
+    fn of(pc: u64, view: &View) -> Places {
         let pc = (pc ^ pc >> 32) as u32;
         let mut places = [(0, 0); 3];
         for (t, place) in places.iter_mut().enumerate() {
-            let [index, tag] = folds.0[t];
+            let (index, tag) = (view.folds.0.of(t), view.folds.1.of(t));
             let at = pc ^ pc >> (11 - t) ^ index;
             let tag = (pc ^ pc >> 11 ^ index >> 3 ^ tag << 1) & 0x7ff;
             *place = (at as usize & (TAGGED - 1), tag as u16);
@@ -90,20 +87,25 @@ impl Direction {
     pub fn new() -> Direction {
         let empty = Entry { tag: NO_TAG, counter: 3, useful: 0 };
         Direction {
-            filter: vec![0; FILTER].into(),
-            base: vec![1; BASE].into(),
-            tagged: [0, 1, 2].map(|_| vec![empty; TAGGED].into()),
+            filter: Box::new([0; FILTER]),
+            base: Box::new([1; BASE]),
+            tagged: Box::new([[empty; TAGGED]; 3]),
             distrust: 8,
             lfsr: 0xace1,
         }
     }
 
+    /// Has the branch gone this way and no other before?
+    #[inline(always)]
+    pub fn goes_as_ever(&self, at: &Filtered, taken: bool) -> bool {
+        self.filter[usize::from(at.index) % FILTER] == at.tag | if taken { 2 } else { 1 }
+    }
+
     /// The branch at `pc` was `taken` or not: learns it. Returns what was predicted, unless that is for the tables to say
     /// because it went both ways.
-    #[inline]
-    pub fn by_filter(&mut self, pc: u64, taken: bool) -> Option<bool> {
-        let tag = ((pc >> 14 ^ pc >> 28 ^ pc >> 42) as u16) << 2;
-        let seen = &mut self.filter[(pc ^ pc >> 14) as usize & (FILTER - 1)];
+    pub fn by_filter(&mut self, pc: u64, taken: bool, at: &Filtered) -> Option<bool> {
+        let tag = at.tag;
+        let seen = &mut self.filter[usize::from(at.index) % FILTER];
         let (known, way) = (*seen & !3 == tag, if taken { 2 } else { 1 });
         if known && *seen & 3 == BOTH {
             return None;
@@ -118,9 +120,9 @@ impl Direction {
     }
 
     /// As [`Direction::by_filter`], for a branch that went both ways.
-    pub fn by_tables(&mut self, pc: u64, taken: bool, folds: &Views) -> bool {
-        let places = Places::of(pc, folds);
-        let hit = |t: usize, all: &[Box<[Entry]>; 3]| all[t][places.0[t].0].tag == places.0[t].1;
+    pub fn by_tables(&mut self, pc: u64, taken: bool, view: &View) -> bool {
+        let places = Places::of(pc, view);
+        let hit = |t: usize, all: &[[Entry; TAGGED]; 3]| all[t][places.0[t].0].tag == places.0[t].1;
         let provider = (0..3).rev().find(|&t| hit(t, &self.tagged));
         let base = self.base[base_index(pc)] >= 2;
         let Some(t) = provider else {
@@ -156,7 +158,7 @@ impl Direction {
         self.lfsr = self.lfsr >> 1 ^ if self.lfsr & 1 != 0 { 0xb400 } else { 0 };
         // One time in four the shortest table that would do is passed over.
         let passed = usize::from(self.lfsr & 3 == 0 && first < 2);
-        let useless = |t: usize, all: &[Box<[Entry]>; 3]| all[t][places.0[t].0].useful == 0;
+        let useless = |t: usize, all: &[[Entry; TAGGED]; 3]| all[t][places.0[t].0].useful == 0;
         let found = (first + passed..3).chain(first..first + passed).find(|&t| useless(t, &self.tagged));
         match found {
             Some(t) => {

@@ -27,13 +27,63 @@ pub(super) struct Front {
     /// Does the line come from the legacy decoder?
     decodes: bool,
     buffer: Cache,
+    /// Lines that are the most recent ones of their sets in L1I and buffer, by the sets that both tell apart: to go to one of
+    /// them changes nothing else.
+    recent: Box<[u64]>,
     /// The translation of the page that comes next, and of the one behind it if a block runs into that.
     ahead: [Walked; 2],
 }
 
 impl Front {
     pub fn new(p: &Parameters) -> Front {
-        Front { line: NONE, page: NONE, decodes: false, buffer: Cache::new(p.dsb), ahead: [Walked::default(); 2] }
+        let sets = p.l1i.sets.min(p.dsb.sets) as usize;
+        Front {
+            line: NONE,
+            page: NONE,
+            decodes: false,
+            buffer: Cache::new(p.dsb),
+            recent: vec![NONE; sets].into(),
+            ahead: [Walked::default(); 2],
+        }
+    }
+
+    /// Is the linear address `at` in the page that instructions come from?
+    #[inline]
+    pub fn is_in(&self, at: u64) -> bool {
+        at >> 12 == self.page
+    }
+
+    /// Instructions come from `line` now, and from the buffer, if that changes nothing else.
+    #[inline]
+    pub fn moves_to(&mut self, line: u64) -> bool {
+        if line == self.line {
+            return !self.decodes;
+        }
+        let set = line as usize & (self.recent.len() - 1);
+        let moves = self.recent.get(set) == Some(&line);
+        if moves {
+            (self.line, self.decodes) = (line, false);
+        }
+        moves
+    }
+
+    /// `line` is the most recent one of its sets.
+    fn notice(&mut self, line: u64) {
+        let set = line as usize & (self.recent.len() - 1);
+        self.recent[set] = line;
+    }
+
+    /// No line of its sets is known to be the most recent one.
+    fn forget_line(&mut self, line: u64) {
+        let set = line as usize & (self.recent.len() - 1);
+        self.recent[set] = NONE;
+    }
+
+    /// Without what only saves time.
+    #[cfg(test)]
+    pub fn hushed(mut self) -> Front {
+        self.recent.fill(NONE);
+        self
     }
 
     pub fn decodes(&self) -> bool {
@@ -67,6 +117,7 @@ impl Front {
     /// A line left the caches.
     pub fn flush_line(&mut self, line: u64) {
         self.buffer.remove(line);
+        self.forget_line(line);
         if self.line == line {
             self.line = NONE;
         }
@@ -75,6 +126,7 @@ impl Front {
     /// All lines did.
     pub fn flush(&mut self) {
         self.buffer.clear();
+        self.recent.fill(NONE);
         self.line = NONE;
     }
 }
@@ -134,6 +186,7 @@ impl Core {
             self.front.buffer.remove(line);
             self.front.buffer.fill(line, 0);
         }
+        self.front.notice(line);
     }
 
     /// Fetches the line of a block's first byte, which is at `at`.
@@ -152,10 +205,13 @@ impl Core {
         p.started = true;
         while p.line < lines {
             let line = first + u64::from(p.line) + 1;
-            if self.front.line != line
-                && (!self.caches.has_code(line) || self.front.buffer.touch(line, 0) == Found::Not)
-            {
-                return false;
+            if self.front.line != line {
+                let held = self.caches.has_code(line) && self.front.buffer.touch(line, 0) != Found::Not;
+                self.front.forget_line(line);
+                if !held {
+                    return false;
+                }
+                self.front.notice(line);
             }
             self.front.line = line;
             p.line += 1;

@@ -132,8 +132,7 @@ impl Hierarchy {
         t[Signal::L2LinesIn] += 1;
         let Some(gone) = self.l2.fill(line, flags) else { return };
         t[Signal::L2LinesOut] += u64::from(gone.flags & DIRTY != 0);
-        self.l3.remove(gone.line);
-        self.l3.fill(gone.line, gone.flags);
+        self.l3.put(gone.line, gone.flags);
     }
 
     /// CLFLUSH.

@@ -79,7 +79,13 @@ impl Ledger {
     /// So many `instructions` took `uops` slots; none took more than six.
     #[inline]
     pub fn run(&mut self, instructions: u32, uops: u32) {
-        self.waiting += u64::from((WIDTH * instructions).saturating_sub(uops));
+        self.leave_empty((WIDTH * instructions).saturating_sub(uops));
+    }
+
+    /// So many slots stayed empty.
+    #[inline]
+    pub fn leave_empty(&mut self, slots: u32) {
+        self.waiting += u64::from(slots);
     }
 
     /// Books the slots that wait.
@@ -94,7 +100,20 @@ impl Ledger {
     fn catch_up(&mut self, empty: u32, totals: &mut Totals) {
         let late = self.debt.min(empty);
         self.debt -= late;
+        if self.claiming.is_power_of_two() {
+            return self.pay_one(empty - late, totals);
+        }
         self.pay(empty - late, totals);
+    }
+
+    /// As [`Ledger::pay`] with one claimant.
+    fn pay_one(&mut self, empty: u32, totals: &mut Totals) {
+        let cause = self.claiming.trailing_zeros();
+        let paid = empty.min(self.claims[cause as usize]);
+        if paid > 0 {
+            self.turn = (cause + 1) % BOOKS.len() as u32;
+            self.book(cause as usize, paid, totals);
+        }
     }
 
     /// One instruction took `uops` slots, however many. No slots wait.

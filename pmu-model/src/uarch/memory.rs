@@ -42,6 +42,18 @@ pub(super) struct Last {
     load: MemoryInfo,
     store: MemoryInfo,
     all: bool,
+    /// While all accesses are told: how many instructions will have retired with the one that loaded, and stored, last.
+    loaded: u64,
+    stored: u64,
+}
+
+impl Last {
+    /// No instruction beyond the first `retired` made an access: what faulted did not retire.
+    pub fn forget_beyond(&mut self, retired: u64) {
+        for at in [&mut self.loaded, &mut self.stored] {
+            *at = if *at > retired { 0 } else { *at };
+        }
+    }
 }
 
 /// What translating an access took.
@@ -63,6 +75,14 @@ impl Core {
         self.memory.store
     }
 
+    /// Did the instruction that retired last load, and did it store? Only while all accesses are told.
+    pub fn accessed_last(&self) -> (bool, bool) {
+        let pending = self.pending.and_then(|p| Some((p, self.blocks.block(p.number)?)));
+        let retired = self.books.retired() + pending.map_or(0, |(p, block)| u64::from(p.ran.unwrap_or(block.n)));
+        let last = |at: u64| self.memory.all && at != 0 && at == retired;
+        (last(self.memory.loaded), last(self.memory.stored))
+    }
+
     /// From the next access told on every answer to one is all ones, or as it was before: a processor that then remembers
     /// no line tells of every access (slow), so that [`Core::last_load`] is the last load. No total depends on it.
     pub fn observe_all(&mut self, all: bool) {
@@ -73,10 +93,24 @@ impl Core {
     pub(super) fn data(&mut self, a: &DataAccess, translate: &mut dyn Translate) -> Touched {
         let memory = self.reach(a.instruction);
         let (level, walked, touched) = self.serve(a, memory, translate);
+        if self.memory.all {
+            self.note_last(a, memory);
+        }
         if let (Some(memory), Some(p)) = (memory, &mut self.pending) {
             note(p, &mut self.outcomes, a, memory, level, walked);
         }
         if self.memory.all { Touched::MAX } else { touched }
+    }
+
+    /// An access that is told because all are.
+    fn note_last(&mut self, a: &DataAccess, memory: Option<Memory>) {
+        let nth = self.books.retired() + u64::from(a.instruction) + 1;
+        if !a.write || memory.is_some_and(|m| m.modifies) {
+            self.memory.loaded = nth;
+        }
+        if a.write {
+            self.memory.stored = nth;
+        }
     }
 
     /// Instruction `n` of the pending run is reached: what comes before it is fetched and has had its slots. Returns how
@@ -85,15 +119,14 @@ impl Core {
     fn reach(&mut self, n: u32) -> Option<Memory> {
         let p = self.pending.as_ref()?;
         let block = self.blocks.peek(p.number)?;
+        let facts = self.blocks.facts(block);
         if p.ran.is_some() || n >= block.n {
             return self.reach_in_full(n);
         }
-        let facts = self.blocks.facts(block);
         let memory = facts[n as usize].memory;
         if n > p.entered {
             let (first, line) = (block.line, facts[n as usize - 1].line);
-            let known = block.plain && p.started && !self.front.decodes();
-            if !known || (p.line < line && !self.hold_lines(first, line)) {
+            if !block.plain || !self.supplied(first, line) {
                 return self.reach_in_full(n);
             }
             self.enter_instruction(n);

@@ -21,6 +21,7 @@ mod history;
 mod ledger;
 mod memory;
 mod parameters;
+mod pass;
 mod predictor;
 mod taken;
 #[cfg(test)]
@@ -42,7 +43,7 @@ use facts::Fusible;
 use fetch::Front;
 use hierarchy::Hierarchy;
 use ledger::Cause;
-use predictor::{Predictor, Resolved};
+use predictor::{Predictor, Resolved, Verdict};
 use tlb::{Flush, Tlbs};
 
 /// What the instruction that retired last leaves for the next one.
@@ -69,6 +70,10 @@ impl Wake {
 pub struct Core {
     p: Parameters,
     blocks: Blocks,
+    /// Blocks entered since what they count was added up.
+    unfolded: u64,
+    /// Linear page entered last.
+    page: u64,
     pending: Option<Pending>,
     /// Those of the pending run's accesses, when it says so.
     outcomes: Outcomes,
@@ -92,6 +97,8 @@ impl Core {
         Core {
             p: *p,
             blocks: Blocks::new(),
+            unfolded: 0,
+            page: 0,
             pending: None,
             outcomes: Outcomes::default(),
             wake: Wake::default(),
@@ -108,7 +115,7 @@ impl Core {
     /// All totals at the instruction boundary where the processor stands: with the block entered last as far as it ran.
     /// `before_last` leaves out that block's last instruction: an RDPMC or RDMSR, which does not count itself.
     pub fn signals_at(&mut self, before_last: bool) -> Signals {
-        self.blocks.fold(&mut self.books.totals);
+        self.fold();
         self.books.settle();
         let Some((mut p, block)) = self.taken_out() else { return self.books.clone().read() };
         let mut ran = p.ran.unwrap_or(block.n);
@@ -165,45 +172,11 @@ impl Core {
     /// Books the pending run, which went to `to` if that is known.
     #[inline]
     fn close(&mut self, to: Option<u64>) {
-        if !self.close_plainly(to) {
+        if to.is_some_and(|to| self.close_quickly(to)) {
+            self.pending = None;
+        } else {
             self.close_in_full(to);
         }
-    }
-
-    /// As [`Core::close`] for the usual case, without a look at single instructions: the whole of a plain block ran, and
-    /// its lines are in L1I and decoded stream buffer. False: it is not that case.
-    #[inline]
-    fn close_plainly(&mut self, to: Option<u64>) -> bool {
-        let Some(p) = &self.pending else { return true };
-        let Some(block) = self.blocks.peek(p.number) else { return true };
-        if !block.plain || p.ran.is_some() {
-            return false;
-        }
-        let (number, at, line, lines) = (p.number, p.at, block.line, block.lines);
-        if !p.started {
-            self.fetch_first(at, line);
-        }
-        if self.front.decodes() || !self.hold_lines(line, lines) {
-            return false;
-        }
-        let (Some(p), Some(block)) = (&self.pending, self.blocks.peek(number)) else { return true };
-        let pushed = block.stack.unwrap_or(self.wake.pushed);
-        self.wake = Wake::after(at, block.last, block.bytes, block.leaves, pushed);
-        if p.entered > 0 || p.noted || p.fused || p.synchronizes {
-            let run = Run { block, facts: self.blocks.facts(block), pending: p, outcomes: &self.outcomes };
-            self.books.ledger.run(block.n - p.entered, run.slots_of(p.entered, block.n));
-            self.books.retire_differences(&run, block.n);
-        } else {
-            self.books.ledger.run(block.n, block.uops);
-        }
-        self.books.retire_plainly(block.n);
-        let branch = block.branch;
-        self.blocks.ran(p.number, p.ring);
-        self.pending = None;
-        if let (Some(kind), Some(to)) = (branch, to) {
-            self.resolve(kind, to);
-        }
-        true
     }
 
     #[inline(never)]
@@ -225,7 +198,7 @@ impl Core {
             self.wake = Wake::after(p.at, last.start, last.start + last.bytes, last.fusible, pushed);
         }
         if counted {
-            self.blocks.ran(p.number, p.ring);
+            self.blocks.ran(p.number, p.ring, false);
         }
         if let (Some(kind), Some(to), true) = (block.branch, to, whole) {
             self.resolve(kind, to);
@@ -236,14 +209,28 @@ impl Core {
     fn resolve(&mut self, kind: BranchKind, to: u64) {
         let Wake { ip: from, end: behind, .. } = self.wake;
         let taken = kind != BranchKind::Conditional || to != behind;
-        let v = self.predictor.resolve(&Resolved { kind, from, to, behind, taken });
+        let site = self.predictor.site(from);
+        let v = self.predictor.resolve(&Resolved { kind, from, to, behind, taken }, &site);
         if taken {
             self.front.turn();
         }
-        let ring = self.books.ring;
         let totals = self.books.now();
         totals[Signal::NearTaken] += u64::from(taken && kind != BranchKind::Other);
         totals[Signal::ConditionalTaken] += u64::from(taken && kind == BranchKind::Conditional);
+        if v.is_costly(&self.p) {
+            self.pay_for(kind, taken, &v);
+        }
+        if taken && self.taken.is_on() {
+            let ring = self.books.ring;
+            let branch = Branch { from, to, kind, mispredicted: v.mispredicted, cycles: 0, before: ring, after: ring };
+            self.taken.taken(branch, self.books.retired());
+        }
+    }
+
+    /// Books what a branch's being resolved otherwise than it was predicted, or late, costs.
+    #[inline(never)]
+    fn pay_for(&mut self, kind: BranchKind, taken: bool, v: &Verdict) {
+        let totals = self.books.now();
         if v.mispredicted {
             match kind {
                 BranchKind::Conditional if taken => totals[Signal::MispredictedTaken] += 1,
@@ -260,36 +247,28 @@ impl Core {
         } else if taken && self.p.bubble[v.level] > 0 {
             self.books.claim(Cause::Bubble, self.p.bubble[v.level], &self.p);
         }
-        if taken && self.taken.is_on() {
-            let branch = Branch { from, to, kind, mispredicted: v.mispredicted, cycles: 0, before: ring, after: ring };
-            self.taken.taken(branch, self.books.retired());
-        }
     }
 
-    /// A run through block `number` begins.
-    fn begin(&mut self, number: u32, at: u64, ring: Ring, translate: &mut dyn Translate) {
-        let Some(block) = self.blocks.peek(number) else { return };
+    /// Control arrives at block `number`, maybe in another page or ring.
+    fn arrive(&mut self, number: u32, at: u64, ring: Ring, translate: &mut dyn Translate) {
+        self.page = at & !0xfff;
         self.books.enter(ring);
         if self.taken.is_on() {
             self.taken.arrived(ring);
         }
-        self.front.look_ahead(at, block.next_page.is_some(), translate);
+        if let Some(block) = self.blocks.peek(number) {
+            self.front.look_ahead(at, block.next_page.is_some(), translate);
+        }
+        self.begin(number, at, ring);
+    }
+
+    /// A run through block `number` begins.
+    fn begin(&mut self, number: u32, at: u64, ring: Ring) {
+        let Some(block) = self.blocks.peek(number) else { return };
         let first = self.wake.fusible;
         let fused = first != Fusible::Never && first < block.fuses_below && self.wake.end == at;
-        self.pending = Some(Pending {
-            number,
-            at,
-            ring,
-            ran: None,
-            entered: 0,
-            started: false,
-            fetched: 0,
-            line: 0,
-            fused,
-            synchronizes: self.wake.pushed && block.names_stack.is_some(),
-            noted: false,
-            last: (0, u32::MAX),
-        });
+        let synchronizes = self.wake.pushed && block.names_stack.is_some();
+        self.pending = Some(Pending { fused, synchronizes, ..Pending::new(number, at, ring) });
     }
 
     /// An exception or interrupt was delivered.
@@ -328,25 +307,32 @@ impl Monitor for Core {
 
     fn forget(&mut self) {
         self.close(None);
-        self.blocks.fold(&mut self.books.totals);
+        self.fold();
         self.blocks.clear();
     }
 
     fn enter(&mut self, block: u32, at: u64, ring: Ring, translate: &mut dyn Translate) {
         self.close(Some(at));
-        self.begin(block, at, ring, translate);
+        self.arrive(block, at, ring, translate);
+        self.passed(1);
+    }
+
+    fn pass(&mut self, blocks: &[u32]) {
+        self.pass_through(blocks);
     }
 
     fn single(&mut self, code: &Code, at: u64, ring: Ring, translate: &mut dyn Translate) {
         self.close(Some(at));
         self.blocks.single(code);
-        self.begin(SINGLE, at, ring, translate);
+        self.arrive(SINGLE, at, ring, translate);
     }
 
     fn cut(&mut self, ran: u32) {
         let Some((mut p, block)) = self.taken_out() else { return };
-        p.ran = Some(ran.min(block.n));
+        let ran = ran.min(block.n);
+        p.ran = Some(ran);
         self.pending = Some(p);
+        self.memory.forget_beyond(self.books.retired() + u64::from(ran));
     }
 
     fn settle(&mut self, to: u64) {

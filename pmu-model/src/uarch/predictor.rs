@@ -1,7 +1,7 @@
 //! Branch prediction: direction, target, return address, and who knows the branch at all (timing.md 3.7).
 
-use super::direction::{self, Direction};
-use super::history::{Folds, Path, shifted};
+use super::direction::{self, Direction, Filtered};
+use super::history::{Lengths, Path, View, departure, footprint};
 use super::parameters::{Geometry, Parameters};
 use super::taken::BranchKind;
 
@@ -13,6 +13,14 @@ pub(super) struct Verdict {
     pub unknown: bool,
     /// Which target buffer knew it.
     pub level: usize,
+}
+
+impl Verdict {
+    /// Does it take time that the branch would not take, were it always so?
+    #[inline]
+    pub fn is_costly(&self, p: &Parameters) -> bool {
+        self.mispredicted || self.unknown || p.bubble[self.level] > 0
+    }
 }
 
 /// A target buffer: tags of branches, each set in LRU order. Capacity only; targets are the program's.
@@ -28,12 +36,19 @@ impl Btb {
         Btb { mask: g.sets as usize - 1, ways: g.ways as usize, tags: vec![0; (g.sets * g.ways) as usize].into() }
     }
 
-    /// Is the branch at `pc` known? It is from now on.
-    #[inline]
-    fn knows(&mut self, pc: u64) -> bool {
-        let tag = ((pc ^ pc >> 31) as u32) | 1 << 31;
+    fn tag(pc: u64) -> u32 {
+        ((pc ^ pc >> 31) as u32) | 1 << 31
+    }
+
+    /// Where the set of the branch at `pc` begins.
+    fn set(&self, pc: u64) -> usize {
         // Branches of one line spread over the sets, and so do those at the same place of consecutive lines.
-        let set = ((pc >> 6).wrapping_add((pc & 63).wrapping_mul(37)) as usize & self.mask) * self.ways;
+        ((pc >> 6).wrapping_add((pc & 63).wrapping_mul(37)) as usize & self.mask) * self.ways
+    }
+
+    /// Is the branch at `pc` known? It is from now on.
+    fn knows(&mut self, pc: u64) -> bool {
+        let (tag, set) = (Btb::tag(pc), self.set(pc));
         let set = &mut self.tags[set..set + self.ways];
         if set[0] == tag {
             return true;
@@ -48,19 +63,11 @@ impl Btb {
 const LAST: usize = 2 << 10;
 const INDIRECT: usize = 1 << 10;
 
-/// Folds for the index and the tag of each table of targets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Views([[u32; 2]; 2]);
-
-impl Folds for Views {
-    #[inline]
-    fn shift(&mut self, pair: impl Fn(usize) -> u32, footprint: u32) {
-        let ([a, b], short, long) = (self.0, pair(30), pair(126));
-        self.0 = [
-            [shifted::<32, 10>(a[0], short, footprint), shifted::<32, 9>(a[1], short, footprint)],
-            [shifted::<128, 10>(b[0], long, footprint), shifted::<128, 9>(b[1], long, footprint)],
-        ];
-    }
+/// How much history the two tables of targets see; there is no third one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen;
+impl Lengths for Seen {
+    const BITS: [usize; 3] = [32, 128, 128];
 }
 
 /// A target of an indirect branch.
@@ -75,9 +82,10 @@ struct Target {
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Predictor {
-    /// The path as the directions follow it, and as the targets do: each catches up when it is asked.
-    directed: (Path, direction::Views),
-    targeted: (Path, Views),
+    path: Path,
+    /// The path as the directions see it, and as the targets do: each catches up when it is asked.
+    directed: direction::View,
+    targeted: View<Seen, 10, 9>,
     direction: Direction,
     btb: [Btb; 3],
     /// Last targets of indirect branches, by address.
@@ -86,6 +94,16 @@ pub(super) struct Predictor {
     targets: [Box<[Target]>; 2],
     returns: Box<[u64]>,
     top: usize,
+}
+
+/// Where the branch at an address is looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Site {
+    filter: Filtered,
+    departure: u16,
+    /// Its place, if it is the most recent one of its set, in the first target buffer.
+    first: u16,
+    tag: u32,
 }
 
 /// A branch that retired.
@@ -103,8 +121,9 @@ pub(super) struct Resolved {
 impl Predictor {
     pub fn new(p: &Parameters) -> Predictor {
         Predictor {
-            directed: (Path::new(), direction::Views::default()),
-            targeted: (Path::new(), Views::default()),
+            path: Path::new(),
+            directed: View::new(),
+            targeted: View::new(),
             direction: Direction::new(),
             btb: p.btb.map(Btb::new),
             last: vec![0; LAST].into(),
@@ -120,17 +139,25 @@ impl Predictor {
         self.targets.iter_mut().for_each(|t| t.fill(Target::default()));
     }
 
-    /// Says how the branch would have been predicted, and learns it.
-    pub fn resolve(&mut self, b: &Resolved) -> Verdict {
+    /// Where the branch at `from` is looked for.
+    pub fn site(&self, from: u64) -> Site {
+        Site {
+            filter: Filtered::of(from),
+            departure: departure(from),
+            first: self.btb[0].set(from) as u16,
+            tag: Btb::tag(from),
+        }
+    }
+
+    /// Says how the branch, of which `site` is that of its address, would have been predicted, and learns it.
+    #[inline(always)]
+    pub fn resolve(&mut self, b: &Resolved, site: &Site) -> Verdict {
         let mut v = Verdict::default();
         match b.kind {
             BranchKind::Conditional => {
-                let predicted = self.direction.by_filter(b.from, b.taken).unwrap_or_else(|| {
-                    let (path, views) = &mut self.directed;
-                    path.catch_up(views);
-                    self.direction.by_tables(b.from, b.taken, views)
-                });
-                v.mispredicted = predicted != b.taken;
+                if !self.direction.goes_as_ever(&site.filter, b.taken) {
+                    v.mispredicted = self.direction(b.from, b.taken, &site.filter) != b.taken;
+                }
             }
             BranchKind::IndirectJump | BranchKind::IndirectCall => v.mispredicted = self.target(b.from, b.to) != b.to,
             BranchKind::Return => v.mispredicted = self.pop() != b.to,
@@ -142,34 +169,52 @@ impl Predictor {
             self.push(b.behind);
         }
         if b.taken {
-            let known = (0..3).find(|&level| self.btb[level].knows(b.from));
-            v.level = known.unwrap_or(2);
-            v.unknown = known.is_none() && !v.mispredicted;
-            self.directed.0.taken(b.from, b.to);
-            self.targeted.0.taken(b.from, b.to);
+            if self.btb[0].tags.get(usize::from(site.first)) != Some(&site.tag) {
+                let known = self.known(b.from);
+                v.level = known.unwrap_or(2);
+                v.unknown = known.is_none() && !v.mispredicted;
+            }
+            self.path.taken(footprint(site.departure, b.to));
         }
         v
     }
 
+    /// Predicts which way a conditional branch goes that did not always go the way it went, and learns it.
+    #[inline(never)]
+    fn direction(&mut self, from: u64, taken: bool, filter: &Filtered) -> bool {
+        self.direction.by_filter(from, taken, filter).unwrap_or_else(|| {
+            self.directed.catch_up(&self.path);
+            self.direction.by_tables(from, taken, &self.directed)
+        })
+    }
+
+    /// The nearest target buffer that knows the branch at `from`: all those before it do from now on.
+    #[inline(never)]
+    fn known(&mut self, from: u64) -> Option<usize> {
+        (0..3).find(|&level| self.btb[level].knows(from))
+    }
+
+    #[inline]
     fn push(&mut self, behind: u64) {
-        self.top = (self.top + 1) % self.returns.len();
+        self.top = if self.top + 1 < self.returns.len() { self.top + 1 } else { 0 };
         self.returns[self.top] = behind;
     }
 
+    #[inline]
     fn pop(&mut self) -> u64 {
         let to = self.returns[self.top];
-        self.top = (self.top + self.returns.len() - 1) % self.returns.len();
+        self.top = self.top.checked_sub(1).unwrap_or(self.returns.len() - 1);
         to
     }
 
     /// Predicts the target of the indirect branch at `pc`, and learns that it is `to`.
+    #[inline(never)]
     fn target(&mut self, pc: u64, to: u64) -> u64 {
-        let (path, views) = &mut self.targeted;
-        path.catch_up(views);
-        let views = *views;
+        self.targeted.catch_up(&self.path);
+        let folds = self.targeted.folds;
         let last = (pc ^ pc >> 11) as usize & (LAST - 1);
         let place = |t: usize| {
-            let [index, tag] = views.0[t];
+            let (index, tag) = (folds.0.of(t), folds.1.of(t));
             let at = (pc as u32 ^ (pc >> 10) as u32 ^ index) as usize & (INDIRECT - 1);
             (at, ((pc >> 2) as u32 ^ tag << 1 ^ index >> 2) as u16 | 0x8000)
         };

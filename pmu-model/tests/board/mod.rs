@@ -19,10 +19,6 @@ pub struct Board {
 }
 
 impl Doors for Board {
-    fn memory_read(&mut self, _at: Gpa, _bytes: u32, _now: &Counts) -> u64 {
-        u64::MAX
-    }
-    fn memory_write(&mut self, _at: Gpa, _bytes: u32, _value: u64, _now: &Counts) {}
     fn port_read(&mut self, port: u16, _bytes: u32, _now: &Counts) -> u32 {
         if port == 0x3fd { 0x60 } else { u32::MAX }
     }
@@ -45,11 +41,6 @@ impl Doors for Board {
     }
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
         self.pmu.cpuid(leaf, subleaf)
-    }
-    fn send_ipi(&mut self, _icr: u64) {}
-    fn end_of_interrupt(&mut self, _vector: u8) {}
-    fn acknowledge_pic(&mut self) -> u8 {
-        0xff
     }
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
         self.pmu.deadline(now, ring)

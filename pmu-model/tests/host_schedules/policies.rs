@@ -122,7 +122,10 @@ pub struct Run {
 
 impl Run {
     pub fn new(host: Shape, policy: Policy) -> Run {
-        let mut cpu = PhysicalCpu::new(0, host, policy);
+        Run::on(PhysicalCpu::new(0, host, policy))
+    }
+
+    pub fn on(mut cpu: PhysicalCpu) -> Run {
         let mut vcpu = Vcpu::new(TaskId(1), Mode::Mediated, GUEST, Permission::EVERYTHING);
         vcpu.load(&mut cpu);
         vcpu.enter(&mut cpu);
@@ -303,6 +306,18 @@ fn under_every_policy_guest_and_host_see_what_they_did() {
         hold(SCHEDULES / 24 + 1, 40, step, |steps| {
             run(shape_of(n), policy, steps).finish();
             run(shape_of(n + 1), policy, steps).finish();
+        });
+    }
+}
+
+/// The oracle again, with the unit of `pmu_model` behind the registers instead of streams.
+#[test]
+fn under_every_policy_both_see_what_they_did_on_the_unit_that_counts_what_is_executed() {
+    for (n, policy) in (0..).zip(Policy::every()) {
+        hold(SCHEDULES / 100, 40, step, |steps| {
+            let mut run = Run::on(PhysicalCpu::executed(0, shape_of(n), policy));
+            steps.iter().for_each(|step| run.take(*step));
+            run.finish();
         });
     }
 }

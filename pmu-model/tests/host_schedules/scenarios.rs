@@ -63,6 +63,8 @@ fn guest(mode: Mode, place: usize, pieces: &[Piece]) -> GuestSpec {
         permission: Permission::EVERYTHING,
         cpu: place as u32,
         apic_in_kernel: true,
+        executed: false,
+        thread_of: None,
         setup: vec![
             Segment::Write(Register::Selector(0), 0xc4 | USR | EN | INT),
             Segment::Write(Register::Selector(1), 0xc0 | OS | EN),
@@ -92,7 +94,8 @@ fn scenario(mode: Mode, policy: Policy, pieces: &[Piece]) -> Scenario {
     });
     let mut timeline: Vec<(u64, Action)> = starts.into_iter().chain(opens).chain(then).collect();
     timeline.sort_by_key(|(at, _)| *at);
-    let cpu = CpuSpec { shape: Shape::SAPPHIRE_RAPIDS, busy: true, slice: 100_000, host_turn: 30_000 };
+    let cpu =
+        CpuSpec { shape: Shape::SAPPHIRE_RAPIDS, busy: true, idle_polls: false, slice: 100_000, host_turn: 30_000 };
     Scenario {
         title: String::new(),
         cycles_per_second: 2_200_000_000,

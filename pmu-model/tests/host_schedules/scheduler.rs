@@ -266,3 +266,148 @@ fn rotation_is_fair_and_scaling_is_off_by_one_interval_at_most() {
         }
     });
 }
+
+/// What happens to the events of E13 next.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// So many cycles go by.
+    Pass(u64),
+    /// The multiplexing timer.
+    Rotate,
+    /// An event is opened: what it counts, whether for the task, how many siblings it leads.
+    Open(u64, bool, u64),
+    /// The event that was opened so many before the last is closed.
+    Close(u64),
+    /// Another task, without events, runs for so many cycles.
+    Away(u64),
+}
+
+/// Happenings a cycle of the kinds that E13 counts.
+const STEADY: [(Happening, u64); 3] = [(Happening::Branches, 3), (Happening::BranchMisses, 1), (Happening::Retired, 7)];
+
+fn turn(draw: &mut Draw) -> Turn {
+    match draw.below(12) {
+        0..=4 => Turn::Pass(1 + draw.below(INTERVAL)),
+        5..=8 => Turn::Rotate,
+        9 => Turn::Open(draw.below(3), draw.chance(3), draw.below(3)),
+        10 => Turn::Close(draw.below(4)),
+        _ => Turn::Away(1 + draw.below(INTERVAL)),
+    }
+}
+
+/// The longest stretch between two decisions, in cycles.
+const INTERVAL: u64 = 4_000;
+
+struct Steady {
+    pmu: Pmu,
+    perf: Perf,
+    /// Event, happenings a cycle, and what happened while it was enabled.
+    open: Vec<(EventId, u64, u64)>,
+    next: u32,
+}
+
+impl Steady {
+    fn pass(&mut self, cycles: u64) {
+        let burst = STEADY.iter().fold(Burst::default(), |burst, (kind, rate)| burst.with(*kind, rate * cycles));
+        self.perf.advance(cycles);
+        self.pmu.retire(Privilege::User, &burst);
+        for (id, rate, truth) in &mut self.open {
+            // An event of a task that is away is not enabled.
+            *truth += if self.perf.find(*id).is_some() { *rate * cycles } else { 0 };
+        }
+    }
+
+    fn open(&mut self, kind: u64, task: bool, siblings: u64) {
+        let target = if task { Target::Task(TaskId(1), None) } else { Target::Cpu(0) };
+        let mut leader = None;
+        for n in 0..=siblings {
+            let (happening, rate) = STEADY[((kind + n) % 3) as usize];
+            let id = EventId(self.next);
+            // A group that could never be on is refused as perf refuses it.
+            if self.perf.open(&mut self.pmu, id, Attr::counting(happening), target, leader).is_ok() {
+                self.open.push((id, rate, 0));
+                leader = leader.or(Some(id));
+            }
+            self.next += 1;
+        }
+    }
+
+    fn away(&mut self, cycles: u64) {
+        let Some((task, context)) = self.perf.task_out(&mut self.pmu) else { return };
+        self.pass(cycles);
+        self.perf.task_in(&mut self.pmu, task, context);
+    }
+
+    /// E13 at any moment, whoever is on: what is steady scales to what is true, which is within any bound.
+    fn holds(&mut self) {
+        for n in 0..self.open.len() {
+            let (id, rate, truth) = self.open[n];
+            let Some(reading) = self.perf.read(&mut self.pmu, id) else { continue };
+            let Reading::Value { count, enabled, running } = reading else { panic!("nothing is pinned") };
+            assert!(running <= enabled);
+            assert_eq!(count, rate * running, "what is steady is counted as long as it is on");
+            assert_eq!(truth, rate * enabled, "and is enabled as long as its context is there");
+            if let Some(scaled) = reading.scaled() {
+                assert_eq!(scaled, truth, "E13: of a steady event nothing is lost");
+            }
+        }
+    }
+}
+
+/// E13 with groups of all sizes, of CPU and task, that come and go in the middle of intervals.
+#[test]
+fn a_steady_event_scales_to_the_truth_whatever_comes_and_goes_beside_it() {
+    hold(SCHEDULES, 60, turn, |turns| {
+        let mut pmu = Pmu::new(Shape { general: 2, fixed: 1, metrics: false });
+        let mut perf = Perf::new(0, &pmu);
+        perf.task_in(&mut pmu, TaskId(1), Context::default());
+        let mut steady = Steady { pmu, perf, open: Vec::new(), next: 0 };
+        for turn in turns {
+            match *turn {
+                Turn::Pass(cycles) => steady.pass(cycles),
+                Turn::Rotate => drop(steady.perf.rotate(&mut steady.pmu)),
+                Turn::Open(kind, task, siblings) => steady.open(kind, task, siblings),
+                Turn::Close(back) if (back as usize) < steady.open.len() => {
+                    let (id, ..) = steady.open.remove(steady.open.len() - 1 - back as usize);
+                    steady.perf.close(&mut steady.pmu, id);
+                }
+                Turn::Close(_) => {}
+                Turn::Away(cycles) => steady.away(cycles),
+            }
+            steady.holds();
+        }
+    });
+}
+
+/// E13 for an event that is steady over an interval and uneven within it: off by one interval's happenings at most after
+/// whole turns.
+#[test]
+fn an_event_that_is_steady_by_the_interval_is_off_by_one_interval_at_most() {
+    hold(
+        SCHEDULES / 10,
+        12,
+        |draw| draw.below(1000),
+        |parts| {
+            let (groups, fit) = (2 + parts.len() as u64 % 5, 1 + parts.len() as u64 / 5 % 2);
+            let mut pmu = Pmu::new(Shape { general: fit as u32, fixed: 0, metrics: false });
+            let mut perf = Perf::new(0, &pmu);
+            for n in 0..groups as u32 {
+                perf.open(&mut pmu, EventId(n), Attr::counting(Happening::Branches), Target::Cpu(0), None).unwrap();
+            }
+            for interval in 1..=3 * groups {
+                // Of 1000 happenings an interval, a part comes in its first cycle and the rest in its last.
+                let early = parts[(interval as usize) % parts.len()];
+                perf.advance(1);
+                pmu.retire(Privilege::User, &Burst::default().with(Happening::Branches, early));
+                perf.advance(INTERVAL - 1);
+                pmu.retire(Privilege::User, &Burst::default().with(Happening::Branches, 1000 - early));
+                for n in 0..groups as u32 {
+                    let scaled = perf.read(&mut pmu, EventId(n)).unwrap().scaled();
+                    let truth = interval * 1000;
+                    assert!(scaled.is_none_or(|scaled| scaled.abs_diff(truth) <= 1000), "E13: {scaled:?} for {truth}");
+                }
+                perf.rotate(&mut pmu);
+            }
+        },
+    );
+}

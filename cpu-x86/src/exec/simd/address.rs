@@ -83,7 +83,7 @@ impl Address {
 
 #[cfg(test)]
 mod tests {
-    use super::super::native_tests::processor;
+    use super::super::tests::processor;
     use super::*;
     use iced_x86::{Decoder, DecoderOptions};
 

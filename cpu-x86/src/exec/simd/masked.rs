@@ -124,7 +124,8 @@ fn vmaskmov(cpu: &mut Cpu, i: &Instruction, bytes: usize) -> Done {
 }
 
 /// Loads the selected elements from base + index * scale + displacement, the others keep their value; clears the
-/// mask. At a fault, the elements before the faulting one are loaded and their mask bits are clear.
+/// mask. At a fault, the elements before the faulting one are loaded and their mask bits are clear; the mask's elements
+/// behind are all ones or zeros, as SDM and Bochs (cpu/avx/gather.cc) have it, though AMD's processors leave them.
 fn gather(cpu: &mut Cpu, i: &Instruction, index_bytes: usize, bytes: usize) -> Done {
     check_avx(cpu)?;
     let (dst, index, mask) = (i.op_register(0), i.memory_index(), i.op_register(2));
@@ -137,6 +138,10 @@ fn gather(cpu: &mut Cpu, i: &Instruction, index_bytes: usize, bytes: usize) -> D
     let indices = vector(cpu, index);
     let (mut r, mut left) = (vector(cpu, dst), vector(cpu, mask));
     let scale = i.memory_index_scale().trailing_zeros();
+    for k in 0..count {
+        let fill = if selected(&left, k, bytes) { 0xff } else { 0 };
+        left.0[k * bytes..(k + 1) * bytes].fill(fill);
+    }
     for k in 0..count {
         if selected(&left, k, bytes) {
             let by = if index_bytes == 4 { i64::from(indices.get::<i32>(k)) } else { indices.get::<i64>(k) };

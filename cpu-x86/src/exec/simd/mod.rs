@@ -29,8 +29,6 @@ mod string;
 mod value;
 
 #[cfg(test)]
-mod native_tests;
-#[cfg(test)]
 mod tests;
 
 #[allow(unused_imports, reason = "for the engine and the other groups")]

@@ -1,15 +1,28 @@
 //! What a comparison with the host cannot show: faults, control bits, upper halves, the x87 side of MMX, and the
 //! manuals' own examples.
 
-use super::native_tests::processor;
 use crate::exec::lookup;
 use crate::fault::{Done, Stop};
-use crate::state::Cpu;
-use emu_core::Gpa;
+use crate::state::{Cpu, Seg, Segment};
+use emu_core::{Gpa, Ram};
 use iced_x86::{Decoder, DecoderOptions};
+use std::sync::Arc;
 
 /// Where RBX points: aligned to 64 bytes.
 const AT: u64 = 0x2000;
+
+/// A processor that may run all of it.
+pub(super) fn processor() -> Box<Cpu> {
+    let ram = Arc::new(Ram::new(1 << 20, &[]).unwrap());
+    let mut cpu = Cpu::new(ram, 0);
+    cpu.cr0 = 1;
+    cpu.cr4 = 1 << 9 | 1 << 10 | 1 << 18;
+    cpu.efer = 1 << 8 | 1 << 10;
+    cpu.xcr0 = 7;
+    let code = Segment { attr: Segment::P | Segment::S | Segment::L | 11, ..Segment::default() };
+    cpu.set_segment(Seg::Cs, code);
+    cpu
+}
 
 fn run(cpu: &mut Cpu, bytes: &[u8]) -> Done {
     let i = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE).decode();

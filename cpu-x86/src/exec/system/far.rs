@@ -87,7 +87,7 @@ pub(super) fn call(cpu: &mut Cpu, i: &Instruction) -> Done {
     let to = target(cpu, i)?;
     if is_8086(cpu) {
         let cs = code_8086(cpu, to.selector, to.offset)?;
-        push_return(cpu, to.bytes)?;
+        push_return(cpu, Stack::current(cpu), to.bytes)?;
         cpu.set_segment(Seg::Cs, cs);
         cpu.next_rip = to.offset;
         return Ok(());
@@ -101,15 +101,25 @@ pub(super) fn call(cpu: &mut Cpu, i: &Instruction) -> Done {
         return Err(Stop::gp(0));
     }
     cpu.mark_accessed(&d)?;
-    push_return(cpu, to.bytes)?;
+    push_return(cpu, target_stack(cpu, &d), to.bytes)?;
     cpu.set_code(to.selector, &d, cpu.cpl);
     cpu.next_rip = to.offset;
     Ok(())
 }
 
-/// Pushes CS and the offset of the next instruction on the current stack; nothing after this may fail.
-pub(super) fn push_return(cpu: &mut Cpu, bytes: u32) -> Done {
-    let mut stack = Stack::current(cpu);
+/// The stack in use as code of segment `d` sees it: a CALL between 64-bit and other code pushes on that.
+/// Source: Bochs, cpu/call_far.cc, `call_protected` and `call_gate64`; AMD's processors do the same (compared natively).
+pub(super) fn target_stack(cpu: &Cpu, d: &Descriptor) -> Stack {
+    let (ss, fault) = (*cpu.segment(Seg::Ss), Stop::ss(0));
+    if cpu.long_mode() && d.is_long() {
+        Stack::new(cpu, ss, cpu.regs[4], u64::MAX, cpu.cpl, fault)
+    } else {
+        Stack::inner(cpu, ss, cpu.regs[4], cpu.cpl, fault)
+    }
+}
+
+/// Pushes CS and the offset of the next instruction on `stack`; nothing after this may fail.
+pub(super) fn push_return(cpu: &mut Cpu, mut stack: Stack, bytes: u32) -> Done {
     stack.push(bytes, u64::from(cpu.segment(Seg::Cs).selector))?;
     stack.push(bytes, cpu.next_rip)?;
     stack.commit(cpu)?;
@@ -138,12 +148,13 @@ pub(super) fn ret(cpu: &mut Cpu, i: &Instruction) -> Done {
     }
     let d = returned_code(cpu, selector, offset)?;
     let cpl = selector as u8 & 3;
-    stack.skip(release);
     if cpl == cpu.cpl {
         cpu.mark_accessed(&d)?;
-        cpu.regs[4] = stack.pointer();
         cpu.set_code(selector, &d, cpl);
+        // All of it moves the stack pointer as the code returned to sees it (Bochs, cpu/ret_far.cc; compared natively).
+        cpu.set_stack_pointer(cpu.regs[4].wrapping_add(u64::from(2 * bytes) + release));
     } else {
+        stack.skip(release);
         let pointer = stack.pop(cpu, bytes)?;
         let ss = stack.pop(cpu, bytes)? as u16;
         let ss = returned_stack(cpu, ss, cpl, &d)?;

@@ -1,6 +1,6 @@
 //! Far JMP and CALL through call gates, task gates and task state segments. Source: SDM vol. 3A, 5.8.3 to 5.8.6, 8.3.
 
-use super::far::push_return;
+use super::far::{push_return, target_stack};
 use crate::alu::flag;
 use crate::fault::{Done, Stop};
 use crate::segment::{Descriptor, code, is_null, kind, null_segment};
@@ -30,7 +30,7 @@ pub(super) fn call(cpu: &mut Cpu, d: &Descriptor, selector: u16) -> Done {
     let bytes = slot_bytes(cpu, &gate);
     if target.is_conforming() || target.dpl() == cpu.cpl {
         cpu.mark_accessed(&target)?;
-        push_return(cpu, bytes)?;
+        push_return(cpu, target_stack(cpu, &target), bytes)?;
         cpu.set_code(gate.gate_selector(), &target, cpu.cpl);
     } else {
         call_inward(cpu, &gate, &target, bytes)?;

@@ -67,8 +67,8 @@ fn iret_protected(cpu: &mut Cpu, mut stack: Stack, to: (u64, u16, u64), bytes: u
         enter_outer(cpu, selector, &d, ss, pointer);
     } else {
         cpu.mark_accessed(&d)?;
-        cpu.regs[4] = stack.pointer();
         cpu.set_code(selector, &d, cpl);
+        cpu.set_stack_pointer(cpu.regs[4].wrapping_add(u64::from(3 * bytes)));
     }
     cpu.set_flags(flags);
     cpu.next_rip = offset;

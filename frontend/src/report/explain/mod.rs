@@ -49,6 +49,9 @@ pub fn explain(what: &str) -> Result<String, Unknown> {
     if let Some(found) = register(bare) {
         return Ok(explain_register(found, number(bare), value));
     }
+    if let Some((number, name)) = other_register(bare) {
+        return Ok(explain_other(number, name, value));
+    }
     let bits = fields(bare);
     if !bits.is_empty() {
         return Ok(bits.iter().map(|(r, f)| explain_field(r, f)).collect());
@@ -90,6 +93,28 @@ fn register(text: &str) -> Option<&'static Register> {
     })
 }
 
+/// A register that has nothing to do with counting, by number or name.
+fn other_register(text: &str) -> Option<(u32, &'static str)> {
+    if let Some(n) = number(text).and_then(|n| u32::try_from(n).ok()) {
+        return cpu_x86::msr::name(n).map(|name| (n, name));
+    }
+    let wanted = plain(text);
+    cpu_x86::msr::rows().find(|(_, _, name)| plain(name) == wanted).map(|(first, _, name)| (first, name))
+}
+
+fn explain_other(n: u32, name: &str, value: Option<u64>) -> String {
+    let value = value.map_or(String::new(), |v| format!("the value {v:#x} is not decoded: "));
+    format!("{name}  MSR {n:#x}; {}\n{value}its fields are not described here (SDM vol. 4)\n", there(n))
+}
+
+/// Whether register `n` is there, and with what.
+fn there(n: u32) -> String {
+    match at_power_on(n) {
+        Some(v) => format!("{v:#x} at power-on"),
+        None => "it cannot be read at power-on: #GP(0)".to_owned(),
+    }
+}
+
 fn plain(name: &str) -> String {
     let upper = name.to_ascii_uppercase();
     upper.strip_prefix("IA32_").or(upper.strip_prefix("MSR_")).map_or(upper.clone(), str::to_owned)
@@ -113,8 +138,8 @@ fn place(f: &Field) -> String {
     if f.high == f.low { f.high.to_string() } else { format!("{}:{}", f.high, f.low) }
 }
 
-fn numbers(r: &Register) -> String {
-    if r.first == r.last { format!("{:#x}", r.first) } else { format!("{:#x} to {:#x}", r.first, r.last) }
+fn numbers(first: u32, last: u32) -> String {
+    if first == last { format!("{first:#x}") } else { format!("{first:#x} to {last:#x}") }
 }
 
 /// What reading register `n` gives on a machine just switched on; `None`: it is not there.
@@ -134,11 +159,8 @@ fn explain_register(r: &Register, n: Option<u64>, value: Option<u64>) -> String 
         Access::WriteOne => "written with ones, reads as 0",
     };
     let number = n.map_or(r.first, |n| n as u32);
-    let there = match at_power_on(number) {
-        Some(v) => format!("{v:#x} at power-on"),
-        None => "not there: access raises #GP(0)".to_owned(),
-    };
-    let mut text = format!("{}  MSR {}, {access}; {there}\n{}\n\n", r.name, numbers(r), r.text);
+    let there = there(number);
+    let mut text = format!("{}  MSR {}, {access}; {there}\n{}\n\n", r.name, numbers(r.first, r.last), r.text);
     let shown = value.or(at_power_on(number)).unwrap_or(0);
     let rows = r.fields.iter().rev().map(|f| {
         let mask = if f.high - f.low == 63 { u64::MAX } else { (1 << (f.high - f.low + 1)) - 1 };
@@ -155,12 +177,13 @@ fn explain_register(r: &Register, n: Option<u64>, value: Option<u64>) -> String 
 fn explain_bit(r: &Register, bit: u8) -> String {
     match r.fields.iter().find(|f| (f.low..=f.high).contains(&bit)) {
         Some(f) => explain_field(r, f),
-        None => format!("bit {bit} of {} (MSR {}) is reserved\n", r.name, numbers(r)),
+        None => format!("bit {bit} of {} (MSR {}) is reserved\n", r.name, numbers(r.first, r.last)),
     }
 }
 
 fn explain_field(r: &Register, f: &Field) -> String {
-    format!("{}: bits {} of {} (MSR {}): {}\n", f.name, place(f), r.name, numbers(r), f.text)
+    let bits = if f.high == f.low { "bit" } else { "bits" };
+    format!("{}: {bits} {} of {} (MSR {}): {}\n", f.name, place(f), r.name, numbers(r.first, r.last), f.text)
 }
 
 fn explain_event(what: &str) -> Option<String> {
@@ -226,7 +249,7 @@ pub fn events(filter: &str) -> String {
     let filter = filter.to_ascii_lowercase();
     let chosen = EVENTS.iter().filter(|e| {
         let perf = perf_names(e).iter().any(|n| n.to_lowercase().contains(&filter));
-        perf || e.name.to_ascii_lowercase().contains(&filter) || e.text.contains(&filter)
+        perf || e.name.to_ascii_lowercase().contains(&filter) || e.text.to_ascii_lowercase().contains(&filter)
     });
     let rows = chosen.map(|e| {
         let extra = e.msr.map_or(String::new(), |(msr, v)| format!(" {msr:x}={v:x}"));
@@ -236,13 +259,21 @@ pub fn events(filter: &str) -> String {
     table(["event", "raw", "worth", "", "perf's names"], rows)
 }
 
-/// The registers whose name or text holds `filter`.
+/// The registers whose name or text holds `filter`, in order of their numbers: those around the counters in words, the
+/// others that the processor has by name.
 pub fn registers(filter: &str) -> String {
-    let upper = filter.to_ascii_uppercase();
-    let chosen = REGISTERS.iter().filter(|r| r.name.contains(&upper) || r.text.contains(filter));
-    let rows = chosen.map(|r| {
-        let there = if at_power_on(r.first).is_some() { "there" } else { "not there" };
-        [numbers(r), r.name.to_owned(), there.to_owned(), r.text.to_owned()]
+    let (upper, lower) = (filter.to_ascii_uppercase(), filter.to_ascii_lowercase());
+    let described = |first: u32| REGISTERS.iter().any(|r| (r.first..=r.last).contains(&first));
+    let others = cpu_x86::msr::rows().filter(|(first, ..)| !described(*first));
+    let mut all: Vec<(u32, u32, &str, &str)> = others.map(|(first, last, name)| (first, last, name, "")).collect();
+    all.extend(REGISTERS.iter().map(|r| (r.first, r.last, r.name, r.text)));
+    all.sort();
+    let chosen = all.into_iter().filter(|(.., name, text)| {
+        name.to_ascii_uppercase().contains(&upper) || text.to_ascii_lowercase().contains(&lower)
+    });
+    let rows = chosen.map(|(first, last, name, text)| {
+        let there = if at_power_on(first).is_some() { "there" } else { "not there" };
+        [numbers(first, last), name.to_owned(), there.to_owned(), text.to_owned()]
     });
     table(["MSR", "name", "", ""], rows)
 }

@@ -218,6 +218,32 @@ const MISC_ENABLE: &[Field] = &[
 ];
 const PLATFORM_INFO: &[Field] =
     &[field(15, 8, "MAX_NON_TURBO_RATIO", "times 100 MHz"), field(47, 40, "MAX_EFFICIENCY_RATIO", "times 100 MHz")];
+const RATIO: &[Field] = &[field(15, 8, "RATIO", "of the core clock, times 100 MHz")];
+#[rustfmt::skip] // one field a row
+const RATIO_LIMIT: &[Field] = &[
+    field(7, 0,   "MAX_RATIO_0", "the highest ratio, times 100 MHz, with as many cores at work as the first byte of 1AEh says"),
+    field(15, 8,  "MAX_RATIO_1", "with those of the second"),
+    field(23, 16, "MAX_RATIO_2", "of the third"),
+    field(31, 24, "MAX_RATIO_3", "of the fourth"),
+    field(39, 32, "MAX_RATIO_4", "of the fifth"),
+    field(47, 40, "MAX_RATIO_5", "of the sixth"),
+    field(55, 48, "MAX_RATIO_6", "of the seventh"),
+    field(63, 56, "MAX_RATIO_7", "of the eighth"),
+];
+#[rustfmt::skip] // one field a row
+const LBR_SELECT: &[Field] = &[
+    bit(0, "CPL_EQ_0",      "leave out branches that end in CPL 0"),
+    bit(1, "CPL_NEQ_0",     "leave out those that end in CPL 1 to 3"),
+    bit(2, "SELECT_JCC",    "leave out conditional branches"),
+    bit(9, "EN_CALLSTACK",  "keep calls that have not returned"),
+];
+#[rustfmt::skip] // one field a row
+const LVT_PMI: &[Field] = &[
+    field(7, 0,  "VECTOR",          "interrupt vector"),
+    field(10, 8, "DELIVERY_MODE",   "0 fixed, 2 SMI, 4 NMI (Linux)"),
+    bit(12,      "DELIVERY_STATUS", "an interrupt is on its way"),
+    bit(16,      "MASK",            "no interrupt; the request for one sets it"),
+];
 
 /// The registers, in order of their numbers.
 #[rustfmt::skip] // one register a row
@@ -225,14 +251,24 @@ pub const REGISTERS: &[Register] = &[
     register((0x10, 0x10),     "IA32_TIME_STAMP_COUNTER", ReadWrite, "ticks at 2200 MHz, also while halted", CLOCK),
     register((0x34, 0x34),     "MSR_SMI_COUNT", ReadOnly, "SMIs taken; none here", &[field(31, 0, "COUNT", "the count")]),
     register((0x3b, 0x3b),     "IA32_TSC_ADJUST", ReadWrite, "what was added to the time-stamp counter", CLOCK),
+    register((0x49, 0x49),     "IA32_PRED_CMD", WriteOne, "flushes predictors", &[bit(0, "IBPB", "no indirect branch is predicted by what was learnt before")]),
     register((0xc1, 0xc8),     "IA32_PMCn", ReadWrite, "general counter n; a write takes 32 bits and extends their sign", VALUE),
     register((0xce, 0xce),     "MSR_PLATFORM_INFO", ReadOnly, "frequency ratios", PLATFORM_INFO),
     register((0xe7, 0xe7),     "IA32_MPERF", ReadWrite, "ticks of the TSC while not halted", CLOCK),
     register((0xe8, 0xe8),     "IA32_APERF", ReadWrite, "core cycles while not halted", CLOCK),
     register((0x186, 0x18d),   "IA32_PERFEVTSELn", ReadWrite, "what general counter n counts", EVENT_SELECT),
+    register((0x198, 0x198),   "IA32_PERF_STATUS", ReadOnly, "the core clock as it is", RATIO),
+    register((0x199, 0x199),   "IA32_PERF_CTL", ReadWrite, "the core clock that is asked for: kept, without effect", &[field(15, 0, "TARGET", "the ratio is in bits 15:8"), bit(32, "IDA_DISENGAGE", "no turbo")]),
     register((0x1a0, 0x1a0),   "IA32_MISC_ENABLE", ReadWrite, "features on and off", MISC_ENABLE),
     register((0x1a6, 0x1a7),   "MSR_OFFCORE_RSP_n", ReadWrite, "which requests OCR events count", &[field(15, 0, "REQUEST", "kinds of request"), bit(16, "ANY_RESPONSE", "whatever answered"), field(37, 17, "RESPONSE", "who answered, and how it was found")]),
+    register((0x1ad, 0x1ad),   "MSR_TURBO_RATIO_LIMIT", ReadOnly, "the highest ratios", RATIO_LIMIT),
+    register((0x1ae, 0x1ae),   "MSR_TURBO_RATIO_LIMIT_CORES", ReadOnly, "for how many cores the ratios of 1ADh hold, a byte each", &[field(63, 0, "CORES", "a byte for each ratio")]),
+    register((0x1c8, 0x1c8),   "MSR_LBR_SELECT", ReadWrite, "what legacy branch records hold: this core has architectural ones, see IA32_LBR_CTL", LBR_SELECT),
+    register((0x1c9, 0x1c9),   "MSR_LASTBRANCH_TOS", ReadOnly, "the newest legacy branch record", &[field(4, 0, "TOS", "which one")]),
     register((0x1d9, 0x1d9),   "IA32_DEBUGCTL", ReadWrite, "branch records and freezing", DEBUGCTL),
+    register((0x1dd, 0x1dd),   "IA32_LER_FROM_IP", ReadWrite, "where the last branch before an exception or interrupt came from", ADDRESS),
+    register((0x1de, 0x1de),   "IA32_LER_TO_IP", ReadWrite, "where it went", ADDRESS),
+    register((0x1e0, 0x1e0),   "IA32_LER_INFO", ReadWrite, "about it", LBR_INFO),
     register((0x309, 0x30c),   "IA32_FIXED_CTRn", ReadWrite, "fixed counter n: instructions, core cycles, reference cycles, slots", VALUE),
     register((0x329, 0x329),   "IA32_PERF_METRICS", ReadWrite, "topdown metrics beside the slots of fixed counter 3", METRICS),
     register((0x345, 0x345),   "IA32_PERF_CAPABILITIES", ReadOnly, "what the unit can do", CAPABILITIES),
@@ -248,6 +284,11 @@ pub const REGISTERS: &[Register] = &[
     register((0x3f7, 0x3f7),   "MSR_PEBS_FRONTEND", ReadWrite, "which front-end happenings are counted", &[field(7, 0, "EVENT_SELECT", "what happened"), field(19, 8, "BUBBLE_LENGTH", "cycles"), field(22, 20, "BUBBLE_WIDTH", "micro-ops missing")]),
     register((0x4c1, 0x4c8),   "IA32_A_PMCn", ReadWrite, "general counter n, written in full width", VALUE),
     register((0x600, 0x600),   "IA32_DS_AREA", ReadWrite, "where the debug store is", ADDRESS),
+    register((0x680, 0x69f),   "MSR_LASTBRANCH_n_FROM_IP", ReadWrite, "where legacy branch record n came from: see IA32_LBR_n_FROM_IP", ADDRESS),
+    register((0x6c0, 0x6df),   "MSR_LASTBRANCH_n_TO_IP", ReadWrite, "where it went", ADDRESS),
+    register((0x834, 0x834),   "IA32_X2APIC_LVT_PMI", ReadWrite, "how the counters interrupt; there in x2APIC mode, else at offset 340h of the local APIC's page", LVT_PMI),
+    register((0xda0, 0xda0),   "IA32_XSS", ReadWrite, "which supervisor state XSAVES saves", &[bit(15, "LBR", "the architectural branch records")]),
+    register((0xdc0, 0xddf),   "MSR_LBR_INFO_n", ReadWrite, "about legacy branch record n", LBR_INFO),
     register((0x1200, 0x121f), "IA32_LBR_n_INFO", ReadWrite, "about branch record n", LBR_INFO),
     register((0x14ce, 0x14ce), "IA32_LBR_CTL", ReadWrite, "what branch records hold", LBR_CONTROL),
     register((0x14cf, 0x14cf), "IA32_LBR_DEPTH", ReadWrite, "how many branch records: 8, 16 or 32", &[field(63, 0, "DEPTH", "records")]),

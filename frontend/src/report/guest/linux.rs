@@ -7,6 +7,7 @@
 
 use super::btf::Btf;
 use super::kallsyms::Symbol;
+use super::modules::Modules;
 use super::space::Space;
 use cpu_x86::{Cpu, Seg};
 
@@ -14,6 +15,8 @@ use cpu_x86::{Cpu, Seg};
 const KERNEL: u64 = 1 << 63;
 const COMM_BYTES: usize = 16;
 const VM_EXEC: u64 = 4;
+/// `task_struct.flags`: a thread of the kernel, which runs in whatever address space it finds.
+const PF_KTHREAD: u32 = 0x0020_0000;
 /// No BTF is larger.
 const MOST_BTF: u64 = 64 << 20;
 /// Nodes of a maple tree that are looked at, and names of a path.
@@ -48,6 +51,12 @@ pub struct Mapping {
 
 /// Offsets of members, as BTF gives them.
 struct Offsets {
+    flags: u64,
+    leader: u64,
+    active_mm: u64,
+    pgd: u64,
+    /// Kernels without memory control groups have none.
+    owner: Option<u64>,
     pid: u64,
     tgid: u64,
     comm: u64,
@@ -67,6 +76,11 @@ struct Offsets {
 pub struct Linux {
     /// Offset of the pointer to the running task in the per-CPU area.
     current: u64,
+    /// `init_mm`, the address space of nobody, and the pointer to the one through which the kernel patches its text.
+    init_mm: Option<u64>,
+    poking_mm: Option<u64>,
+    /// The kernel's modules, where it has any.
+    pub modules: Option<Modules>,
     at: Offsets,
 }
 
@@ -82,15 +96,53 @@ impl Linux {
         }
         let btf = Btf::parse(blob)?;
         let hot = || Some(address("pcpu_hot")? + btf.member("pcpu_hot", "current_task")?);
-        Some(Linux { current: address("current_task").or_else(hot)?, at: Offsets::of(&btf)? })
+        let current = address("current_task").or_else(hot)?;
+        let modules = address("modules").and_then(|head| Modules::find(head, &btf));
+        let (init_mm, poking_mm) = (address("init_mm"), address("poking_mm"));
+        Some(Linux { current, init_mm, poking_mm, modules, at: Offsets::of(&btf)? })
+    }
+
+    /// The address of the `task_struct` that runs on `cpu`.
+    fn current(&self, cpu: &Cpu, space: &Space<'_>) -> Option<u64> {
+        // In the kernel GS is its own; from user mode it waits in KERNEL_GS_BASE. Between, either may be.
+        let bases = [cpu.segment(Seg::Gs).base, cpu.msr.kernel_gs_base];
+        let per_cpu = bases.into_iter().find(|b| b & KERNEL != 0)?;
+        space.u64(per_cpu.wrapping_add(self.current)).filter(|t| t & KERNEL != 0)
+    }
+
+    /// The physical address of the page tables of `mm`.
+    fn root(&self, mm: u64, space: &Space<'_>) -> Option<u64> {
+        space.physical(space.u64(mm.wrapping_add(self.at.pgd))?).map(|(at, _)| at)
+    }
+
+    /// Number and name of the process whose page tables are at `root`, which are those in force on `cpu`, or with `left`
+    /// those that its last instruction left. The kernel's own have number 0.
+    ///
+    /// Linux switches the tables before it switches the task, so the one that left them is still the current one; in
+    /// `exec` it is the same. A thread of the kernel borrows those that it finds, whose owner is then asked for.
+    /// Source: Linux `kernel/sched/core.c` (context_switch), `fs/exec.c` (exec_mmap).
+    pub fn owner(&self, cpu: &Cpu, space: &Space<'_>, root: u64, left: bool) -> Option<(u32, String)> {
+        let kernels = [(self.init_mm, "kernel"), (self.poking_mm.and_then(|p| space.u64(p)), "kernel-patching")];
+        let is = |mm: &Option<u64>| mm.is_some_and(|mm| self.root(mm, space) == Some(root));
+        if let Some((_, name)) = kernels.iter().find(|(mm, _)| is(mm)) {
+            return Some((0, (*name).to_owned()));
+        }
+        let task = self.current(cpu, space)?;
+        let borrowed = space.u32(task.wrapping_add(self.at.flags))? & PF_KTHREAD != 0;
+        let mm = space.u64(task.wrapping_add(self.at.active_mm));
+        if (borrowed || !left) && !is(&mm) {
+            return None;
+        }
+        let pointer = |at: u64| space.u64(at).filter(|p| p & KERNEL != 0);
+        let process = if borrowed { pointer(mm?.wrapping_add(self.at.owner?))? } else { task };
+        let leader = pointer(process.wrapping_add(self.at.leader))?;
+        let pid = space.u32(leader.wrapping_add(self.at.tgid))?;
+        Some((pid, space.text(leader.wrapping_add(self.at.comm), COMM_BYTES)?))
     }
 
     /// The task that runs on `cpu`.
     pub fn task(&self, cpu: &Cpu, space: &Space<'_>) -> Option<Task> {
-        // In the kernel GS is its own; from user mode it waits in KERNEL_GS_BASE. Between, either may be.
-        let bases = [cpu.segment(Seg::Gs).base, cpu.msr.kernel_gs_base];
-        let per_cpu = bases.into_iter().find(|b| b & KERNEL != 0)?;
-        let task = space.u64(per_cpu.wrapping_add(self.current)).filter(|t| t & KERNEL != 0)?;
+        let task = self.current(cpu, space)?;
         let field = |offset: u64| task.wrapping_add(offset);
         Some(Task {
             pid: space.u32(field(self.at.tgid))?,
@@ -193,6 +245,11 @@ impl Offsets {
     fn of(btf: &Btf) -> Option<Offsets> {
         let path_dentry = btf.member("path", "dentry")?;
         Some(Offsets {
+            flags: btf.member("task_struct", "flags")?,
+            leader: btf.member("task_struct", "group_leader")?,
+            active_mm: btf.member("task_struct", "active_mm")?,
+            pgd: btf.member("mm_struct", "pgd")?,
+            owner: btf.member("mm_struct", "owner"),
             pid: btf.member("task_struct", "pid")?,
             tgid: btf.member("task_struct", "tgid")?,
             comm: btf.member("task_struct", "comm")?,

@@ -1,6 +1,6 @@
 //! An address space of the guest, read from outside: no accessed bit is set, no TLB filled, no fault raised.
 //!
-//! Source: SDM vol. 3A, 5.5 (4-level paging). Without paging addresses are physical; 32-bit paging is not followed.
+//! Source: SDM vol. 3A, 5.5 (4-level and 5-level paging). Without paging addresses are physical; 32-bit paging is not followed.
 
 use cpu_x86::Cpu;
 use emu_core::{Gpa, Ram};
@@ -9,15 +9,17 @@ const PG: u64 = 1 << 31;
 const LMA: u64 = 1 << 10;
 const PRESENT: u64 = 1;
 const LARGE: u64 = 1 << 7;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+const LA57: u64 = 1 << 12;
+/// Where the tables and pages of an entry, and of CR3, begin.
+pub const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// How linear addresses become physical ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Root {
     /// They are the same.
     None,
-    /// Four levels from here.
-    Four(u64),
+    /// So many levels from here.
+    Table(u64, u32),
     /// Not followed.
     Unknown,
 }
@@ -35,7 +37,10 @@ impl<'a> Space<'a> {
         let paging = cpu.cr(0).unwrap_or(0) & PG != 0;
         let root = match (paging, cpu.efer() & LMA != 0) {
             (false, _) => Root::None,
-            (true, true) => Root::Four(cpu.cr(3).unwrap_or(0) & ADDRESS),
+            (true, true) => {
+                let levels = if cpu.cr(4).unwrap_or(0) & LA57 != 0 { 5 } else { 4 };
+                Root::Table(cpu.cr(3).unwrap_or(0) & ADDRESS, levels)
+            }
             (true, false) => Root::Unknown,
         };
         Space { ram, root }
@@ -43,10 +48,10 @@ impl<'a> Space<'a> {
 
     /// The physical address of `linear`, and how many bytes follow it in its page.
     pub fn physical(&self, linear: u64) -> Option<(u64, u64)> {
-        let Root::Four(mut table) = self.root else {
+        let Root::Table(mut table, levels) = self.root else {
             return (self.root == Root::None).then_some((linear, 4096 - (linear & 0xfff)));
         };
-        for level in (0..4).rev() {
+        for level in (0..levels).rev() {
             let shift = 12 + 9 * level;
             let entry = self.ram.read_u64(Gpa(table + 8 * (linear >> shift & 511)))?;
             if entry & PRESENT == 0 {

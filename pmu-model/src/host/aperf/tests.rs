@@ -109,6 +109,39 @@ fn a_write_sets_the_value_and_the_hosts_registers_cannot_be_written() {
 }
 
 #[test]
+fn when_one_overflows_both_start_from_zero() {
+    let mut host = HostClock::new(1, 1);
+    let mut guest = guest(Design::Intercept);
+    guest.pass(&mut host, Residence::Guest, 10);
+    guest.write_aperf(u64::MAX - 4).unwrap();
+    guest.pass(&mut host, Residence::Guest, 4);
+    assert_eq!((guest.read_aperf(&host), guest.read_mperf(&host)), (u64::MAX, 14));
+    guest.pass(&mut host, Residence::Guest, 1);
+    assert_eq!((guest.read_aperf(&host), guest.read_mperf(&host)), (0, 0), "D10");
+    guest.write_mperf(u64::MAX).unwrap();
+    guest.pass(&mut host, Residence::Stolen, 1);
+    assert_eq!((guest.read_aperf(&host), guest.read_mperf(&host)), (0, 0));
+}
+
+/// What a guest does to its TSC moves TSC_ADJUST and leaves MPERF alone, and is carried by migration.
+#[test]
+fn a_written_tsc_moves_its_adjustment_and_not_mperf() {
+    let mut host = HostClock::new(3, 2);
+    let mut guest = GuestClock::new(Design::Intercept, UNSCALED / 2, true, COSTS).unwrap();
+    guest.pass(&mut host, Residence::Guest, 100);
+    guest.write_tsc(1 << 40);
+    guest.pass(&mut host, Residence::Guest, 900);
+    let saved = guest.save(&host);
+    assert_eq!((saved.mperf, saved.aperf, saved.tsc), (500, 1500, (1 << 40) + 450));
+    assert_eq!(saved.tsc_adjust, (1 << 40) - 50);
+    let mut there = GuestClock::new(Design::Intercept, UNSCALED, true, COSTS).unwrap();
+    there.restore(&saved, 0).unwrap();
+    assert_eq!((there.read_tsc(), there.read_mperf(&host)), ((1 << 40) + 450, 500), "D8");
+    there.pass(&mut host, Residence::Guest, 10);
+    assert_eq!((there.read_tsc(), there.read_mperf(&host), there.read_aperf(&host)), ((1 << 40) + 460, 510, 1515));
+}
+
+#[test]
 fn the_budget_is_the_discussions() {
     assert_eq!(budget_of_a_read(2_000_000_000, 100, 250, 2), Some(400));
     assert_eq!(budget_of_a_read(2_000_000_000, 100, 1000, 2), Some(100));

@@ -9,7 +9,7 @@
 
 use super::super::cell::World;
 use super::super::event::VMETRICS;
-use super::super::registers::{EN, INT, MASK, METRICS_BIT, OS, Register, USR};
+use super::super::registers::{EN, ENCODING, INT, MASK, METRICS_BIT, OS, Register, USR};
 use super::*;
 
 impl Perf {
@@ -69,10 +69,31 @@ impl Perf {
         }
     }
 
+    /// Whether an event that is on counts nothing for now: it was throttled, or the idle task runs and it excludes that.
+    fn is_stopped(&self, event: &Event) -> bool {
+        event.throttled || (self.idle && event.attr.exclude.idle)
+    }
+
+    /// The idle task begins to run or ends: by software, which stops what excludes it and lets it go on.
+    pub fn set_idle(&mut self, pmu: &mut Pmu, idle: bool) {
+        if std::mem::replace(&mut self.idle, idle) == idle {
+            return;
+        }
+        for at in 0..self.on.len() {
+            let id = self.on[at];
+            let excludes = |event: &&Event| event.attr.exclude.idle && !event.throttled;
+            if let Some(counter) = self.find(id).filter(excludes).and_then(|event| event.counter) {
+                self.reselect(pmu, id, counter);
+            }
+        }
+    }
+
     fn fixed_control(&self) -> u64 {
-        self.on().filter(|(_, event)| !event.throttled).fold(0, |value, (counter, event)| match counter.as_fixed() {
-            Some(n) => value | fixed_field(event) << (4 * n),
-            None => value,
+        self.on().filter(|(_, event)| !self.is_stopped(event)).fold(0, |value, (counter, event)| {
+            match counter.as_fixed() {
+                Some(n) => value | fixed_field(event) << (4 * n),
+                None => value,
+            }
         })
     }
 
@@ -96,8 +117,9 @@ impl Perf {
         let from = if owns_metrics { event.count } else { event.left.wrapping_neg() };
         event.previous = from & MASK;
         pmu.wrmsr(Register::Count(counter), event.previous);
-        if counter.is_general() && !event.throttled {
-            pmu.wrmsr(Register::Selector(counter.0), selector(event));
+        let selected = selector(event);
+        if counter.is_general() && !self.find(id).is_some_and(|event| self.is_stopped(event)) {
+            pmu.wrmsr(Register::Selector(counter.0), selected);
         }
     }
 
@@ -218,11 +240,11 @@ impl Perf {
         }
     }
 
-    /// Writes an event's selector anew: to zero where it is throttled.
+    /// Writes an event's selector anew: to zero where it is stopped.
     fn reselect(&mut self, pmu: &mut Pmu, id: EventId, counter: Counter) {
         let Some(event) = self.find(id) else { return };
         if counter.is_general() {
-            pmu.wrmsr(Register::Selector(counter.0), if event.throttled { 0 } else { selector(event) });
+            pmu.wrmsr(Register::Selector(counter.0), if self.is_stopped(event) { 0 } else { selector(event) });
         } else {
             pmu.wrmsr(Register::FixedControl, self.fixed_control());
         }
@@ -300,7 +322,7 @@ fn rings(event: &Event) -> (bool, bool) {
 fn selector(event: &Event) -> u64 {
     let (user, kernel) = rings(event);
     let rings = if user { USR } else { 0 } | if kernel { OS } else { 0 };
-    event.config.unwrap_or(0) & 0xffff | rings | EN | if event.period != 0 { INT } else { 0 }
+    event.config.unwrap_or(0) & ENCODING | rings | EN | if event.period != 0 { INT } else { 0 }
 }
 
 fn fixed_field(event: &Event) -> u64 {

@@ -7,6 +7,7 @@ use crate::host::attr::TaskId;
 use crate::host::cell::{Cell, Happening, Ledger, Privilege, World};
 use crate::host::constraint::{Counter, Counters};
 use crate::host::exits::ExitReason;
+use crate::host::live::{Execution, Live};
 use crate::host::physical::PhysicalCpu;
 use crate::host::registers::{MASK, Pmu, Register};
 use crate::host::select::VmPmu;
@@ -36,14 +37,25 @@ pub struct Guest {
     pub vm: Option<VmPmu>,
     /// What it is to do as soon as it runs.
     pub pending: Vec<Segment>,
+    /// Events that it inherited when it was forked, by place.
+    pub inherited: Vec<usize>,
+    /// What is kept of it between stretches, where it is executed.
+    pub live: Live,
     /// Counters that it ever programmed.
-    programmed: Counters,
+    pub programmed: Counters,
 }
+
+/// Legal bits of PERFEVTSEL where everything can be counted: all but AnyThread.
+const SELECTOR_BITS: u64 = 0xffdf_ffff;
 
 impl Guest {
     pub fn new(scenario: &Scenario, spec: &GuestSpec, task: TaskId) -> Guest {
         let mut alone = Pmu::new(spec.shape);
-        let vcpu = Vcpu::new(task, spec.mode, spec.shape, spec.permission.clone());
+        let mut vcpu = Vcpu::new(task, spec.mode, spec.shape, spec.permission.clone());
+        vcpu.completes_accesses = spec.executed;
+        if let Some(registers) = vcpu.registers_mut().filter(|_| spec.executed) {
+            registers.selector_bits = SELECTOR_BITS;
+        }
         alone.poke(Register::GlobalControl, Counters::of(spec.shape.general, 0).0);
         Guest {
             vcpu,
@@ -62,8 +74,16 @@ impl Guest {
             clock: clock(scenario, spec),
             vm: VmPmu::new(&scenario.pmus, spec.cpu),
             pending: Vec::new(),
+            inherited: Vec::new(),
+            live: Live::sharing(scenario.exits),
             programmed: Counters::NONE,
         }
+    }
+
+    /// A stretch of an executed guest is over: what it did there, and what it has programmed.
+    pub fn executed(&mut self, did: &Ledger) {
+        self.did.add(&did.only(World::Guest));
+        self.programmed = self.programmed.or(self.live.programmed);
     }
 
     /// The segment that it is in.
@@ -111,7 +131,7 @@ impl Guest {
     }
 
     /// Cycles until one of its counters, wherever it is, interrupts.
-    pub fn cycles_until_interrupt(&self, cpu: &PhysicalCpu, ring: Privilege) -> u64 {
+    pub fn cycles_until_interrupt(&self, cpu: &mut PhysicalCpu, ring: Privilege) -> u64 {
         self.streams[ring as usize].cycles_until(&cpu.pmu.until_interrupt(ring))
     }
 
@@ -153,9 +173,15 @@ impl Guest {
         self.vcpu.emulate(cpu, ring, false);
     }
 
-    pub fn report(&mut self, spec: &GuestSpec, cpu: Option<&PhysicalCpu>) -> GuestReport {
-        let counters = self.programmed.iter().map(|counter| self.counter_report(cpu, counter)).collect();
-        let exits = ExitReason::ALL.into_iter().zip(self.exits).filter(|(_, n)| *n != 0).collect();
+    pub fn report(
+        &mut self,
+        spec: &GuestSpec,
+        cpu: Option<&PhysicalCpu>,
+        machine: Option<&dyn Execution>,
+    ) -> GuestReport {
+        let counters = self.programmed.iter().map(|counter| self.counter_report(cpu, machine, counter)).collect();
+        let exits = self.exits.into_iter().zip(self.live.by_reason).map(|(n, more)| n + more);
+        let exits = ExitReason::ALL.into_iter().zip(exits).filter(|(_, n)| *n != 0).collect();
         GuestReport {
             name: spec.name.clone(),
             created: self.created,
@@ -165,18 +191,24 @@ impl Guest {
             exits,
             pmu_exits: self.vcpu.pmu_exits,
             pmis: self.vcpu.registers().map_or(0, |registers| registers.pmis),
-            starved: self.starved,
-            starved_cycles: self.starved_cycles,
+            starved: self.starved.or(self.live.starved),
+            starved_cycles: self.starved_cycles + self.live.starved_cycles,
+            completed: self.live.completed_so_far,
             aperf: self.aperf_report(),
         }
     }
 
-    fn counter_report(&self, cpu: Option<&PhysicalCpu>, counter: Counter) -> CounterReport {
+    fn counter_report(
+        &self,
+        cpu: Option<&PhysicalCpu>,
+        machine: Option<&dyn Execution>,
+        counter: Counter,
+    ) -> CounterReport {
         let config = self.vcpu.registers().map(|registers| registers.config(counter));
         CounterReport {
             counter,
             kind: config.and_then(Happening::of_event),
-            truth: self.alone.peek(Register::Count(counter)),
+            truth: machine.map_or_else(|| self.alone.peek(Register::Count(counter)), |machine| machine.alone(counter)),
             seen: self.vcpu.peek(cpu, counter),
         }
     }

@@ -1,5 +1,6 @@
 //! What a run of a scenario gives: plain data, for tables, JSON and pictures.
 
+use crate::host::aperf::Residence;
 use crate::host::cell::{Cells, Happening, Ledger};
 use crate::host::constraint::{Counter, Counters};
 use crate::host::event::{Reading, State};
@@ -85,6 +86,8 @@ pub struct GuestReport {
     pub metrics: Option<(u64, u64)>,
     /// Exits by reason; the PMU's accesses are among them.
     pub exits: Vec<(ExitReason, u64)>,
+    /// Instructions that the hypervisor completed for it, of a guest that is executed.
+    pub completed: u64,
     /// Exits that the PMU caused.
     pub pmu_exits: u64,
     /// Interrupts of its counters.
@@ -112,6 +115,21 @@ pub struct CpuReport {
     pub cost: u64,
 }
 
+/// Where a vCPU was, from a time to a time, in cycles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// The guest.
+    pub guest: usize,
+    /// The CPU that its vCPU is assigned to.
+    pub cpu: u32,
+    /// Where.
+    pub place: Residence,
+    /// From this cycle on.
+    pub from: u64,
+    /// Up to, not including, this one.
+    pub to: u64,
+}
+
 /// The result of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -119,6 +137,8 @@ pub struct Report {
     pub end: u64,
     /// Who owned which counter when.
     pub spans: Vec<Span>,
+    /// Where each vCPU was when, from its start on, in the order in which they left.
+    pub stays: Vec<Stay>,
     /// The host's events.
     pub events: Vec<EventReport>,
     /// The guests.

@@ -3,15 +3,16 @@
 mod outside;
 
 use super::guest::Guest;
-use super::report::{CpuReport, EventReport, Note, Report};
+use super::report::{CpuReport, EventReport, Note, Report, Stay};
 use super::{Follow, Scenario, Segment, Stream};
 use crate::host::admission::Admission;
 use crate::host::aperf::Residence;
-use crate::host::attr::{EventId, TaskId};
+use crate::host::attr::{EventId, Target, TaskId};
 use crate::host::cell::{Cell, Happening, Ledger, Privilege, World};
 use crate::host::constraint::Counter;
 use crate::host::event::{Event, Reading};
 use crate::host::exits::ExitReason;
+use crate::host::live::{Execution, Inside, Ran};
 use crate::host::owners::{Owner, Owners};
 use crate::host::physical::PhysicalCpu;
 use crate::host::registers::Register;
@@ -48,12 +49,26 @@ struct Run<'a> {
     events: Vec<EventRun>,
     admission: Admission,
     owners: Owners,
+    stays: Vec<Stay>,
+    /// Where each guest's vCPU is, by its last entry in `stays`.
+    staying: Vec<Option<usize>>,
     notes: Vec<Note>,
+    /// The machines of guests that are executed, by place.
+    machines: Vec<Option<Box<dyn Execution>>>,
 }
 
-/// Runs a scenario to its end. Places (of guests, events, CPUs) that do not exist are passed over.
+/// Cycles that an executed guest runs before the scenario looks around again.
+const STRETCH: u64 = 50_000;
+
+/// Runs a scenario of streams to its end. Places (of guests, events, CPUs) that do not exist are passed over.
 pub fn run(scenario: &Scenario) -> Report {
+    run_with(scenario, Vec::new())
+}
+
+/// The same with the machines of its executed guests, by place. An executed guest without one does nothing.
+pub fn run_with(scenario: &Scenario, machines: Vec<Option<Box<dyn Execution>>>) -> Report {
     let mut run = Run::new(scenario);
+    run.machines = machines;
     let mut next_action = 0;
     while run.now < scenario.end {
         while let Some((_, action)) = scenario.timeline.get(next_action).filter(|(at, _)| *at <= run.now) {
@@ -71,8 +86,10 @@ pub fn run(scenario: &Scenario) -> Report {
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario) -> Run<'a> {
+        let executed = scenario.guests.iter().any(|guest| guest.executed);
         let core = |(id, spec): (u32, &super::CpuSpec)| {
-            let mut cpu = PhysicalCpu::new(id, spec.shape, scenario.policy);
+            let kind = if executed { PhysicalCpu::executed } else { PhysicalCpu::new };
+            let mut cpu = kind(id, spec.shape, scenario.policy);
             cpu.perf.cycles_per_second = scenario.cycles_per_second;
             cpu.exit_work = scenario.exits.of(ExitReason::Msr).kernel.burst();
             let streams = scenario.host_rates.map(Stream::new);
@@ -89,7 +106,10 @@ impl<'a> Run<'a> {
             events: vec![event; scenario.events.len()],
             admission: Admission::default(),
             owners: Owners::default(),
+            stays: Vec::new(),
+            staying: vec![None; scenario.guests.len()],
             notes: Vec::new(),
+            machines: Vec::new(),
         }
     }
 
@@ -155,6 +175,7 @@ impl<'a> Run<'a> {
         }
         guest.vcpu.load(&mut core.cpu);
         guest.vcpu.enter(&mut core.cpu);
+        guest.live.set_loaded(true);
         let slice = self.scenario.cpus[c].slice;
         core.slice_end = if slice == 0 { u64::MAX } else { core.now.saturating_add(slice) };
         (core.running, core.last) = (Some(g), g);
@@ -168,22 +189,33 @@ impl<'a> Run<'a> {
         if core.cpu.world == World::Guest {
             guest.vcpu.exit(&mut core.cpu);
         }
-        guest.vcpu.leave(&mut core.cpu);
+        // An executed guest that halted has left by itself.
+        if guest.live.is_loaded() {
+            guest.vcpu.leave(&mut core.cpu);
+            guest.live.set_loaded(false);
+        }
         core.running = None;
         self.observe(c);
     }
 
     /// What happened since the last time goes to the events that were there for it.
     fn settle(&mut self, c: usize) {
+        self.settle_as(c, false);
+    }
+
+    /// The same; `idle`: the idle task did it.
+    fn settle_as(&mut self, c: usize, idle: bool) {
         let core = &mut self.cores[c];
         let did = core.cpu.ledger.since(&core.settled);
         core.settled = core.cpu.ledger;
         let enabled: Vec<bool> = self.events.iter().map(|event| event.open && event.enabled).collect();
-        for ((event, spec), here) in self.events.iter_mut().zip(&self.scenario.events).zip(&enabled) {
+        let heirs: &[usize] = core.running.map_or(&[], |g| &self.guests[g].inherited);
+        let events = self.events.iter_mut().zip(&self.scenario.events).zip(&enabled).enumerate();
+        for (n, ((event, spec), here)) in events.filter(|(_, ((_, spec), _))| !(idle && spec.attr.exclude.idle)) {
             let leads = spec.leader.is_none_or(|leader| enabled.get(leader).copied().unwrap_or(false));
             let follows = match spec.follow {
                 Follow::Cpu(cpu) => cpu == core.cpu.id,
-                Follow::Guest(g) => core.running == Some(g),
+                Follow::Guest(g) => core.running == Some(g) || heirs.contains(&n),
             };
             if *here && leads && follows {
                 event.did.add(&did);
@@ -213,8 +245,13 @@ impl<'a> Run<'a> {
 
     /// Time passes on a CPU, with its guest in one place.
     fn elapse(&mut self, c: usize, cycles: u64, residence: Residence) {
+        self.cores[c].cpu.perf.advance(cycles);
+        self.pass(c, cycles, residence);
+    }
+
+    /// The same where perf has been told.
+    fn pass(&mut self, c: usize, cycles: u64, residence: Residence) {
         let core = &mut self.cores[c];
-        core.cpu.perf.advance(cycles);
         let percent = self.scenario.core_clock_percent;
         for (g, guest) in self.guests.iter_mut().enumerate().filter(|(_, guest)| guest.cpu == c && guest.alive) {
             let place = match core.running {
@@ -223,6 +260,18 @@ impl<'a> Run<'a> {
                 _ => Residence::Stolen,
             };
             guest.pass(place, cycles, percent);
+            let to = core.now.saturating_add(cycles);
+            let stay = Stay { guest: g, cpu: core.cpu.id, place, from: core.now, to };
+            let last = self.staying[g].and_then(|n| self.stays.get_mut(n));
+            let goes_on = |last: &&mut Stay| (last.cpu, last.place, last.to) == (stay.cpu, stay.place, stay.from);
+            match last.filter(goes_on) {
+                Some(last) => last.to = to,
+                None if cycles != 0 => {
+                    self.staying[g] = Some(self.stays.len());
+                    self.stays.push(stay);
+                }
+                None => {}
+            }
         }
         core.now = core.now.saturating_add(cycles);
     }
@@ -239,9 +288,22 @@ impl<'a> Run<'a> {
             let user = (u128::from(cycles) * u128::from(self.scenario.host_user_percent.min(100)) / 100) as u64;
             self.host_runs(c, Privilege::User, user);
             self.host_runs(c, Privilege::Kernel, cycles - user);
+        } else if self.scenario.cpus[c].idle_polls {
+            self.idles(c, cycles);
         } else {
             self.elapse(c, cycles, Residence::Stolen);
         }
+    }
+
+    /// The idle task polls.
+    fn idles(&mut self, c: usize, cycles: u64) {
+        self.settle(c);
+        let cpu = &mut self.cores[c].cpu;
+        cpu.perf.set_idle(&mut cpu.pmu, true);
+        self.host_runs(c, Privilege::Kernel, cycles);
+        self.settle_as(c, true);
+        let cpu = &mut self.cores[c].cpu;
+        cpu.perf.set_idle(&mut cpu.pmu, false);
     }
 
     fn host_runs(&mut self, c: usize, ring: Privilege, cycles: u64) {
@@ -263,6 +325,9 @@ impl<'a> Run<'a> {
             return self.end_of_slice(c, g);
         }
         let scenario = self.scenario;
+        if scenario.guests[g].executed {
+            return self.executes(c, g, until);
+        }
         if self.guests[g].is_set_up(&scenario.guests[g]) && !self.guests[g].pending.is_empty() {
             let segment = self.guests[g].pending.remove(0);
             return self.moment(c, g, segment);
@@ -276,6 +341,41 @@ impl<'a> Run<'a> {
             self.moment(c, g, segment);
         }
         self.guests[g].next_segment(&scenario.guests[g]);
+    }
+
+    /// A stretch of a guest that is executed.
+    fn executes(&mut self, c: usize, g: usize, until: u64) {
+        let Some(machine) = self.machines.get_mut(g).and_then(Option::as_mut) else {
+            return self.ends(c, g, "there is no machine for it");
+        };
+        let (core, guest) = (&mut self.cores[c], &mut self.guests[g]);
+        let room = until.min(core.slice_end).saturating_sub(core.now).clamp(1, STRETCH);
+        let before = core.cpu.ledger;
+        let mut inside = Inside { cpu: &mut core.cpu, vcpu: &mut guest.vcpu, live: &mut guest.live };
+        let ran = machine.run(&mut inside, room);
+        guest.executed(&core.cpu.ledger.since(&before));
+        let passed = guest.live.take_passed();
+        for (cycles, residence) in
+            [(passed.guest, Residence::Guest), (passed.root, Residence::Root), (passed.user, Residence::Stolen)]
+        {
+            self.pass(c, cycles, residence);
+        }
+        match ran {
+            Ran::On => self.observe(c),
+            Ran::Halted(ticks) => {
+                let wake = ticks.map_or(u64::MAX, |ticks| self.cores[c].now.saturating_add(ticks.max(1)));
+                self.guests[g].asleep_until = wake;
+                self.schedule_out(c);
+            }
+            Ran::Ended(why) => self.ends(c, g, &why),
+        }
+    }
+
+    fn ends(&mut self, c: usize, g: usize, why: &str) {
+        let text = format!("{}: {why}", self.scenario.guests[g].name);
+        self.notes.push(Note { at: self.cores[c].now, text });
+        self.schedule_out(c);
+        self.guests[g].asleep_until = u64::MAX;
     }
 
     fn end_of_slice(&mut self, c: usize, g: usize) {
@@ -297,7 +397,7 @@ impl<'a> Run<'a> {
         let (core, guest) = (&mut self.cores[c], &mut self.guests[g]);
         let left = guest.left.unwrap_or(cycles.max(1));
         let room = until.min(core.slice_end).saturating_sub(core.now);
-        let part = left.min(room).min(guest.cycles_until_interrupt(&core.cpu, ring)).max(1);
+        let part = left.min(room).min(guest.cycles_until_interrupt(&mut core.cpu, ring)).max(1);
         self.elapse(c, part, Residence::Guest);
         let (core, guest) = (&mut self.cores[c], &mut self.guests[g]);
         let before = host_cycles(&core.cpu);
@@ -410,11 +510,12 @@ impl<'a> Run<'a> {
         let cpus = cpus.collect();
         let guests = (0..self.guests.len()).map(|g| {
             let core = self.cores.iter().find(|core| core.running == Some(g));
-            self.guests[g].report(&self.scenario.guests[g], core.map(|core| &core.cpu))
+            let machine = self.machines.get(g).and_then(|machine| machine.as_deref());
+            self.guests[g].report(&self.scenario.guests[g], core.map(|core| &core.cpu), machine)
         });
         let guests = guests.collect();
         let events = (0..self.events.len()).map(|n| self.event_report(n)).collect();
-        Report { end, spans: self.owners.finish(end), events, guests, cpus, notes: self.notes }
+        Report { end, spans: self.owners.finish(end), stays: self.stays, events, guests, cpus, notes: self.notes }
     }
 
     fn event_report(&mut self, n: usize) -> EventReport {
@@ -423,9 +524,12 @@ impl<'a> Run<'a> {
         for core in &mut self.cores {
             core.cpu.perf.update(&mut core.cpu.pmu, id);
         }
-        let on_cpu = self.cores.iter().find_map(|core| core.cpu.perf.find(id));
-        let away = self.guests.iter().find_map(|guest| guest.vcpu.context().find(id));
-        let event = self.events[n].closed.as_ref().or(on_cpu).or(away);
+        let on_cpu = self.cores.iter().filter_map(|core| core.cpu.perf.find(id));
+        let away = self.guests.iter().filter_map(|guest| guest.vcpu.context().find(id));
+        // The one that was opened comes before those that were inherited from it.
+        let mut family: Vec<&Event> = self.events[n].closed.iter().chain(on_cpu).chain(away).collect();
+        family.sort_by_key(|event| event.target != target_of(spec.follow));
+        let event = family.first().copied();
         let kind = spec.attr.hardware_config().ok().flatten().and_then(Happening::of_event);
         let cells = kind.map_or_else(Default::default, |kind| did.of(kind));
         EventReport {
@@ -433,11 +537,19 @@ impl<'a> Run<'a> {
             kind,
             cells,
             truth: cells.sum(spec.attr.exclude.cells()),
-            reading: event.map(Reading::of),
+            reading: Reading::of_family(family.iter().copied()),
             state: event.map(|event| event.state),
             samples: event.map_or(0, |event| event.samples),
             throttles: event.map_or(0, |event| event.throttles),
         }
+    }
+}
+
+/// Whom an event was opened for.
+fn target_of(follow: Follow) -> Target {
+    match follow {
+        Follow::Cpu(cpu) => Target::Cpu(cpu),
+        Follow::Guest(g) => Target::Task(TaskId(g as u32), None),
     }
 }
 

@@ -28,6 +28,8 @@ fn guest(mode: Mode) -> GuestSpec {
         permission: Permission::EVERYTHING,
         cpu: 0,
         apic_in_kernel: true,
+        executed: false,
+        thread_of: None,
         setup: Vec::new(),
         program: vec![
             Segment::Run(Privilege::User, 40_000),
@@ -41,7 +43,8 @@ fn guest(mode: Mode) -> GuestSpec {
 }
 
 fn scenario(policy: Policy, guests: Vec<GuestSpec>, events: Vec<EventSpec>) -> Scenario {
-    let cpu = CpuSpec { shape: Shape::SAPPHIRE_RAPIDS, busy: true, slice: 1_000_000, host_turn: 200_000 };
+    let cpu =
+        CpuSpec { shape: Shape::SAPPHIRE_RAPIDS, busy: true, idle_polls: false, slice: 1_000_000, host_turn: 200_000 };
     let starts = (0..guests.len()).map(|g| (0, Action::Start(g)));
     let opens = (0..events.len()).map(|n| (0, Action::Open(n)));
     Scenario {
@@ -337,4 +340,52 @@ fn work_on_the_fast_path_is_counted_by_nobody() {
     let work = ExitTable::default().of(ExitReason::PreemptionTimer).kernel.instructions;
     assert_eq!(report.events[0].truth - exact(&report.events[0]), exits * work);
     assert!(report.guests[0].counters.iter().all(|counter| counter.seen == counter.truth));
+}
+
+/// An event that inherits counts what its task's children do, and reads the sum; one that does not counts the parent.
+#[test]
+fn an_event_that_inherits_follows_the_tasks_that_are_forked_while_it_is_open() {
+    let follows = |inherit| EventSpec {
+        follow: Follow::Guest(0),
+        ..event("task", Attr { inherit, ..Attr::counting(Happening::Branches) })
+    };
+    let child = |cpu| GuestSpec { thread_of: Some(0), cpu, ..guest(Mode::None) };
+    let mut scenario =
+        scenario(Policy::BASELINE, vec![guest(Mode::None), child(0), child(1)], vec![follows(true), follows(false)]);
+    // The first child is forked before the events are opened, the second one behind.
+    scenario.timeline =
+        vec![(0, Action::Start(0)), (0, Action::Start(1)), (500_000, Action::Open(0)), (500_000, Action::Open(1))];
+    scenario.timeline.extend([
+        (2_000_000, Action::Start(2)),
+        (6_000_000, Action::Disable(0)),
+        (7_000_000, Action::Enable(0)),
+    ]);
+    let report = run(&scenario);
+    let [family, alone] = &report.events[..] else { panic!("two events") };
+    assert_eq!((exact(family), exact(alone)), (family.truth, alone.truth));
+    assert!(family.truth > alone.truth + 500_000, "the second child counts: {} and {}", family.truth, alone.truth);
+    let by_children = report.guests[2].did.of(Happening::Branches).total();
+    let off = by_children / 8;
+    assert!(family.truth - alone.truth < by_children - off / 2, "and not while it was disabled");
+}
+
+/// The idle task is the host's kernel, by software told apart.
+#[test]
+fn an_event_that_excludes_idle_stops_while_the_idle_task_polls() {
+    let all = Attr::counting(Happening::Retired);
+    let awake = all.excluding(Exclude { idle: true, ..Exclude::default() });
+    for general in [false, true] {
+        // With fixed counter 0 taken, one that excludes idle sits on a general counter.
+        let first = if general { all.pinned() } else { awake };
+        let events = vec![event("first", first), event("awake", awake), event("all", all)];
+        let program = vec![Segment::Run(Privilege::User, 40_000), Segment::Halt(60_000)];
+        let mut scenario = scenario(Policy::BASELINE, vec![GuestSpec { program, ..guest(Mode::None) }], events);
+        scenario.cpus[0] = CpuSpec { busy: false, idle_polls: true, ..scenario.cpus[0] };
+        let report = run(&scenario);
+        for event in &report.events {
+            assert_eq!(exact(event), event.truth, "{}", event.name);
+        }
+        let (awake, all) = (report.events[1].truth, report.events[2].truth);
+        assert!(awake * 2 < all + 1_000_000 && awake > 1_000_000, "{awake} of {all}");
+    }
 }

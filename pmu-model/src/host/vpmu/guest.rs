@@ -8,7 +8,7 @@
 use crate::host::cell::{Happening, Privilege};
 use crate::host::constraint::{Counter, Counters};
 use crate::host::filter::Permission;
-use crate::host::registers::{EN, INT, MASK, METRICS_BIT, OS, Register, SELECTOR_BITS, Shape, USR};
+use crate::host::registers::{EN, ENCODING, INT, MASK, METRICS_BIT, OS, Register, SELECTOR_BITS, Shape, USR};
 use thiserror::Error;
 
 /// #GP(0): the guest accessed what it does not have, or set a reserved bit.
@@ -21,6 +21,8 @@ pub struct Fault;
 pub struct GuestRegisters {
     /// What the guest has.
     pub shape: Shape,
+    /// Legal bits of PERFEVTSEL.
+    pub selector_bits: u64,
     /// PERFEVTSEL.
     pub selectors: [u64; 8],
     /// General counters, where software keeps them.
@@ -50,6 +52,7 @@ impl GuestRegisters {
     pub fn new(shape: Shape, permission: Permission) -> GuestRegisters {
         GuestRegisters {
             shape,
+            selector_bits: SELECTOR_BITS,
             selectors: [0; 8],
             general: [0; 8],
             fixed: [0; 4],
@@ -71,7 +74,7 @@ impl GuestRegisters {
     pub fn check_write(&self, register: Register, value: u64) -> Result<(), Fault> {
         let legal = match register {
             Register::Count(counter) => self.shape.counters().holds(counter) && value <= MASK,
-            Register::Selector(n) => u32::from(n) < self.shape.general && value & !SELECTOR_BITS == 0,
+            Register::Selector(n) => u32::from(n) < self.shape.general && value & !self.selector_bits == 0,
             Register::FixedControl => value & !self.shape.fixed_bits() == 0,
             Register::GlobalControl | Register::StatusReset | Register::StatusSet => {
                 value & !self.shape.global_bits() == 0
@@ -199,11 +202,11 @@ impl GuestRegisters {
         self.fixed_control & !denied.fold(0, |bits, n| bits | 0xf << (4 * n))
     }
 
-    /// What a counter counts: event select and unit mask.
+    /// What a counter counts: its event's encoding.
     pub fn config(&self, counter: Counter) -> u64 {
         match counter.as_fixed() {
             Some(n) => [0x0100, 0x003c, 0x0300, 0x0400][usize::from(n & 3)],
-            None => self.selectors[usize::from(counter.0 & 7)] & 0xffff,
+            None => self.selectors[usize::from(counter.0 & 7)] & ENCODING,
         }
     }
 

@@ -68,6 +68,9 @@ pub struct Vcpu {
     context: Context,
     /// The CPU under it has another PMU than the one that backs its counters: they stand still, and nobody tells.
     pub blind: bool,
+    /// Accesses that exit are instructions that the hypervisor completes and counts (spec/pmu.md 5.5.6): so it is for a
+    /// guest that is really executed. A stream of facts has no instruction for them.
+    pub completes_accesses: bool,
     /// VM exits so far.
     pub exits: u64,
     /// Exits that an access to the PMU caused.
@@ -85,7 +88,15 @@ impl Vcpu {
             Mode::Mediated => Vpmu::Mediated(Box::new(Mediated::new(registers()))),
             Mode::PassThrough => Vpmu::PassThrough(Box::new(registers())),
         };
-        Vcpu { task, vpmu, context: Context::default(), blind: false, exits: 0, pmu_exits: 0 }
+        Vcpu {
+            task,
+            vpmu,
+            context: Context::default(),
+            blind: false,
+            completes_accesses: false,
+            exits: 0,
+            pmu_exits: 0,
+        }
     }
 
     /// The registers kept in software, if there are any.
@@ -223,6 +234,11 @@ impl Vcpu {
     /// The guest runs: what it does, and the interrupts of counters that overflow.
     pub fn run(&mut self, cpu: &mut PhysicalCpu, ring: Privilege, burst: &Burst) {
         let asking = cpu.retire(ring, burst);
+        self.overflowed(cpu, asking);
+    }
+
+    /// Counters overflowed while the guest ran, and ask for an interrupt.
+    pub fn overflowed(&mut self, cpu: &mut PhysicalCpu, asking: Counters) {
         if asking.is_empty() {
             return;
         }
@@ -272,6 +288,7 @@ impl Vcpu {
             Vpmu::Mediated(vpmu) => vpmu.read(cpu, register),
             Vpmu::None | Vpmu::PassThrough(_) => 0,
         };
+        self.complete_access(cpu);
         self.enter(cpu);
         Ok(value)
     }
@@ -291,7 +308,7 @@ impl Vcpu {
             Vpmu::None | Vpmu::PerfBased(_) => false,
         };
         if direct {
-            cpu.pmu.poke(register, value);
+            cpu.pmu.poke_behind(register, value);
             return Ok(());
         }
         self.pmu_exits += 1;
@@ -302,8 +319,15 @@ impl Vcpu {
             Vpmu::Mediated(vpmu) => vpmu.write(cpu, register, value),
             Vpmu::None | Vpmu::PassThrough(_) => {}
         }
+        self.complete_access(cpu);
         self.enter(cpu);
         Ok(())
+    }
+
+    fn complete_access(&mut self, cpu: &mut PhysicalCpu) {
+        if self.completes_accesses {
+            self.emulate(cpu, Privilege::Kernel, false);
+        }
     }
 
     /// The hypervisor completes an instruction for the guest, in root mode: the guest's counters count it in software.

@@ -12,6 +12,7 @@ mod protected;
 mod real;
 mod segment;
 mod task;
+mod units;
 mod v86;
 
 use crate::fault::{Exception, Stop};

@@ -7,7 +7,7 @@ use crate::host::admission::{HostFacts, preconditions};
 use crate::host::aperf::{AperfError, GuestClock};
 use crate::host::attr::{EventId, OpenError, Target, TaskId, check};
 use crate::host::cell::Ledger;
-use crate::host::event::{Event, State};
+use crate::host::event::{Context, Event, State};
 use crate::host::exits::ExitReason;
 use crate::host::perf::Perf;
 use crate::host::registers::Pmu;
@@ -60,8 +60,34 @@ impl Run<'_> {
         if let Some(core) = self.cores.get_mut(spec.cpu as usize).filter(|_| spec.mode == Mode::PassThrough) {
             core.cpu.passed_through = true;
         }
+        if let Some(parent) = spec.thread_of.filter(|parent| *parent < self.guests.len()) {
+            self.inherit(g, parent);
+        }
         let guest = &mut self.guests[g];
         (guest.alive, guest.created) = (true, true);
+    }
+
+    /// A guest's task was forked by another's: it takes the events along that inherit.
+    fn inherit(&mut self, g: usize, parent: usize) {
+        let here = self.cores.iter().find(|core| core.running == Some(parent));
+        let context = here.and_then(|core| Some(&core.cpu.perf.task.as_ref()?.1));
+        let context = context.unwrap_or_else(|| self.guests[parent].vcpu.context());
+        let inherited = context.inherited(TaskId(g as u32));
+        self.guests[g].inherited = inherited.events.iter().map(|event| event.id.0 as usize).collect();
+        *self.guests[g].vcpu.context_mut() = inherited;
+    }
+
+    /// Does something with an event that guests inherited, where each of them is.
+    fn for_each_child(&mut self, n: usize, change: impl Fn(&mut Perf, &mut Pmu), away: impl Fn(&mut Context)) {
+        for g in 0..self.guests.len() {
+            if !self.guests[g].inherited.contains(&n) {
+                continue;
+            }
+            match self.cores.iter().position(|core| core.running == Some(g)) {
+                Some(c) => self.interrupted(c, false, &change),
+                None => away(self.guests[g].vcpu.context_mut()),
+            }
+        }
     }
 
     /// Why a CPU's PMU cannot be passed through.
@@ -205,6 +231,7 @@ impl Run<'_> {
             (None, Follow::Guest(g)) => self.guests[g].vcpu.context_mut().remove(id),
             (None, Follow::Cpu(_)) => None,
         };
+        self.for_each_child(n, |perf, pmu| perf.disable(pmu, id), |context| switch_off(context, id));
         self.admission.close(&self.scenario.events[n].attr);
         let event = &mut self.events[n];
         (event.open, event.closed) = (false, gone);
@@ -218,12 +245,30 @@ impl Run<'_> {
                 false => perf.disable(pmu, id),
             }),
             (None, Follow::Guest(g)) => {
-                if let Some(event) = self.guests[g].vcpu.context_mut().find_mut(id) {
-                    event.state = if enabled { State::Inactive } else { State::Off };
-                }
+                let context = self.guests[g].vcpu.context_mut();
+                if enabled { switch_on(context, id) } else { switch_off(context, id) }
             }
             (None, Follow::Cpu(_)) => {}
         }
+        if enabled {
+            self.for_each_child(n, |perf, pmu| perf.enable(pmu, id), |context| switch_on(context, id));
+        } else {
+            self.for_each_child(n, |perf, pmu| perf.disable(pmu, id), |context| switch_off(context, id));
+        }
         self.events[n].enabled = enabled;
+    }
+}
+
+/// An event of a task that does not run is enabled.
+fn switch_on(context: &mut Context, id: EventId) {
+    if let Some(event) = context.find_mut(id).filter(|event| event.state <= State::Off) {
+        event.state = State::Inactive;
+    }
+}
+
+/// An event of a task that does not run is disabled.
+fn switch_off(context: &mut Context, id: EventId) {
+    if let Some(event) = context.find_mut(id) {
+        event.state = State::Off;
     }
 }

@@ -6,6 +6,8 @@
 //! registers, the vector, the error code and CR2; the handler leaves for the caller of `native_enter`.
 //! Source: Linux arch/x86/kernel/signal_64.c; arch/x86/include/uapi/asm/sigcontext.h.
 
+#![expect(unsafe_code, reason = "runs generated machine code")]
+
 use crate::layout::{self, CODE, CODE_BYTES, DATA, DATA_BYTES, LDT, READ_ONLY, STACK, STACK_BYTES};
 use crate::state::{Case, Memory, Outcome, State, cell};
 use std::ptr;

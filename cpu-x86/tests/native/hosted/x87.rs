@@ -4,9 +4,10 @@
 //! status word, memory and RFLAGS must agree. `X87_CASES` sets the cases an encoding,
 //! `X87_SEED` the seed, which is otherwise fixed; both are printed.
 
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![expect(unsafe_code, reason = "the oracle is the processor itself, running generated code")]
 
+use super::asked;
+use crate::random::Random;
 use cpu_x86::{Cpu, Seg, Segment, exec};
 use emu_core::{Gpa, Ram};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
@@ -22,71 +23,10 @@ unsafe extern "C" {
     fn munmap(at: *mut u8, bytes: usize) -> i32;
 }
 
-struct Random(u64);
-
-impl Random {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        self.bits() % n
-    }
-    fn fraction(&mut self, bits: u64) -> u64 {
-        let full = u64::MAX >> (64 - bits);
-        full & match self.below(7) {
-            0 => 0,
-            1 => full,
-            2 => 1 << self.below(bits),
-            3 => full << self.below(bits),
-            4 => full >> self.below(bits),
-            5 => (full << self.below(bits)) | 1 << self.below(bits),
-            _ => self.bits(),
-        }
-    }
-    fn f80(&mut self, near: F80) -> F80 {
-        let near = i64::from(near.sign_exponent & 0x7fff);
-        let jitter = self.below(9) as i64 - 4;
-        let field = match self.below(16) {
-            0 => self.below(3) as i64,
-            1 => 0x7fff - self.below(3) as i64,
-            2 | 3 => near + jitter,
-            4 => near + self.below(130) as i64 - 65,
-            5 => 0x3fff + jitter,
-            6 => 0x3fff + self.below(70) as i64,
-            7 => 0x3fff + [15, 31, 63, 127, 1023, -126, -149, -1022, -1074][self.below(9) as usize] + jitter,
-            8 => 0x1fff + jitter,
-            9 => 0x5fff + jitter,
-            10 => 0x3fff - self.below(70) as i64,
-            11 => (0x7fff - near) + jitter,
-            12 => 0,
-            13 => 0x7fff,
-            _ => self.below(0x8000) as i64,
-        };
-        let integer = match (field, self.below(16)) {
-            (0, n) => u64::from(n == 0),
-            (_, n) => u64::from(n != 0),
-        };
-        let significand = match self.below(24) {
-            0 if field <= 0 => 0,
-            _ => integer << 63 | self.fraction(63),
-        };
-        F80 { significand, sign_exponent: (field.clamp(0, 0x7fff) as u16) | (self.below(2) << 15) as u16 }
-    }
-    fn float(&mut self, p: u64, e: u64) -> u64 {
-        let top = (1 << e) - 1;
-        let field = match self.below(6) {
-            0 => 0,
-            1 => top,
-            2 => 1 + self.below(3),
-            3 => top - 1 - self.below(3),
-            4 => (top >> 1) + self.below(8) - 4,
-            _ => self.below(top),
-        };
-        self.below(2) << (p - 1 + e) | field << (p - 1) | self.fraction(p - 1)
-    }
+/// An extended real near another.
+fn real(random: &mut Random, near: F80) -> F80 {
+    let (significand, rest) = random.extended_near((near.sign_exponent & 0x7fff).into());
+    F80 { significand, sign_exponent: rest as u16 }
 }
 
 /// FNSAVE image in 32-bit protected layout.
@@ -124,10 +64,10 @@ impl Image {
     fn random(random: &mut Random) -> Image {
         let masks = if random.below(3) == 0 { random.below(64) } else { 63 } as u16;
         let cw = masks | 0x40 | (random.below(16) << 8) as u16;
-        let flags = random.bits() as u16 & 63 & masks;
-        let sw = (random.bits() as u16 & 0x7f40) | flags;
+        let flags = random.next() as u16 & 63 & masks;
+        let sw = (random.next() as u16 & 0x7f40) | flags;
         let empties = if random.below(6) == 0 {
-            random.bits() & random.bits()
+            random.next() & random.next()
         } else {
             1 << (sw >> 11 & 7).wrapping_sub(1 + random.below(2) as u16 * 3).rem_euclid(8)
         };
@@ -135,7 +75,7 @@ impl Image {
         let mut r = [F80::default(); 8];
         for n in 0..8 {
             let near = r[if n == 0 { 0 } else { n - 1 }];
-            r[n] = random.f80(near);
+            r[n] = real(random, near);
         }
         Image { cw, sw, tag, r }
     }
@@ -224,21 +164,17 @@ fn transcendental(m: Mnemonic) -> bool {
 fn operand(random: &mut Random, i: &Instruction) -> [u8; 16] {
     use iced_x86::MemorySize::*;
     let mut b = [0; 16];
-    b[..8].copy_from_slice(&random.bits().to_le_bytes());
+    b[..8].copy_from_slice(&random.next().to_le_bytes());
     match i.memory_size() {
-        Float32 => b[..4].copy_from_slice(&(random.float(24, 8) as u32).to_le_bytes()),
-        Float64 => b[..8].copy_from_slice(&random.float(53, 11).to_le_bytes()),
-        Float80 => b[..10].copy_from_slice(&random.f80(F80::ONE).to_bytes()),
+        Float32 => b[..4].copy_from_slice(&(random.float(8, 23) as u32).to_le_bytes()),
+        Float64 => b[..8].copy_from_slice(&random.float(11, 52).to_le_bytes()),
+        Float80 => b[..10].copy_from_slice(&real(random, F80::ONE).to_bytes()),
         Bcd => b[..9].iter_mut().for_each(|v| *v = (random.below(10) * 16 + random.below(10)) as u8),
         _ if random.below(3) == 0 => b[..8].copy_from_slice(&(random.below(5) as i64 - 2).to_le_bytes()),
         _ => {}
     }
     b[9] = if i.memory_size() == Bcd { (random.below(2) << 7) as u8 } else { b[9] };
     b
-}
-
-fn asked(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
 fn cases() -> u64 {
@@ -261,7 +197,7 @@ fn every_exact_instruction_is_native() {
         for _ in 0..cases() {
             let image = Image::random(&mut random);
             let memory = operand(&mut random, &i);
-            let flags = random.bits() & STATUS_FLAGS;
+            let flags = random.next() & STATUS_FLAGS;
             let (mut m1, mut m2) = (memory, memory);
             let want = native.run(&image, &mut m1, flags);
             let got = ours(&mut cpu, &ram, &i, &image, &mut m2, flags);
@@ -333,7 +269,7 @@ fn ulps(a: F80, b: F80) -> Option<u64> {
 
 /// Values inside the domain of `m`, or any.
 fn argument(random: &mut Random, m: Mnemonic, n: usize) -> F80 {
-    let any = random.f80(F80::ONE);
+    let any = real(random, F80::ONE);
     if random.below(8) == 0 {
         return any;
     }

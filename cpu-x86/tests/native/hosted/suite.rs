@@ -1,111 +1,20 @@
-//! Which codes are compared, and the walk over them.
+//! The walk over codes: tests drawn, run on both sides, counted.
 
-use crate::capture::Native;
-use crate::compare::{self, Mask};
+use super::capture::{self, Native};
+use super::shrink;
+use crate::compare::{self, Masks};
 use crate::draw::{self, Wild};
 use crate::encode;
 use crate::machine::{End, Machine};
 use crate::random::Random;
-use crate::state::{Case, Outcome};
-use crate::vectors;
-use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction};
-
-/// Does the processor that the core is offer `f`, outside AVX-512?
-pub fn offered(f: CpuidFeature) -> bool {
-    use CpuidFeature as F;
-    matches!(
-        f,
-        F::INTEL8086
-            | F::INTEL186
-            | F::INTEL286
-            | F::INTEL386
-            | F::INTEL486
-            | F::INTEL8086_ONLY
-            | F::CPUID
-            | F::X64
-            | F::ADX
-            | F::AES
-            | F::AVX
-            | F::AVX2
-            | F::BMI1
-            | F::BMI2
-            | F::CLFLUSHOPT
-            | F::CLFSH
-            | F::CLWB
-            | F::CMOV
-            | F::CMPXCHG16B
-            | F::CX8
-            | F::F16C
-            | F::FMA
-            | F::FPU
-            | F::FPU287
-            | F::FPU387
-            | F::FSGSBASE
-            | F::FXSR
-            | F::GFNI
-            | F::LZCNT
-            | F::MMX
-            | F::MOVBE
-            | F::MULTIBYTENOP
-            | F::PAUSE
-            | F::PCLMULQDQ
-            | F::POPCNT
-            | F::PREFETCHW
-            | F::SHA
-            | F::SSE
-            | F::SSE2
-            | F::SSE3
-            | F::SSE4_1
-            | F::SSE4_2
-            | F::SSSE3
-            | F::VAES
-            | F::VPCLMULQDQ
-            | F::XSAVE
-            | F::XSAVEOPT
-            | F::XSAVEC
-    )
-}
-
-/// AVX-512 as far as the host and the model both have it.
-pub fn avx512(f: CpuidFeature) -> bool {
-    use CpuidFeature as F;
-    matches!(
-        f,
-        F::AVX512F
-            | F::AVX512BW
-            | F::AVX512CD
-            | F::AVX512DQ
-            | F::AVX512VL
-            | F::AVX512_VBMI
-            | F::AVX512_VBMI2
-            | F::AVX512_VNNI
-            | F::AVX512_IFMA
-            | F::AVX512_BITALG
-            | F::AVX512_VPOPCNTDQ
-            | F::AVX512_BF16
-    )
-}
-
-/// Is `code` compared in code of `bits`, if the list of masks does not say otherwise?
-pub fn subject(code: Code, bits: u32) -> bool {
-    let op = code.op_code();
-    let encodings = [EncodingKind::Legacy, EncodingKind::VEX, EncodingKind::EVEX];
-    let mode = match bits {
-        64 => op.mode64(),
-        32 => op.mode32(),
-        _ => op.mode16(),
-    };
-    op.is_instruction()
-        && mode
-        && encodings.contains(&op.encoding())
-        && code.cpuid_features().iter().all(|f| offered(*f) || avx512(*f))
-}
+use crate::state::{Case, Outcome, cell};
+use iced_x86::{Code, Instruction};
 
 /// Both processors, and the list of masks.
 pub struct Bench<'a> {
     pub native: &'a mut Native,
     pub machine: Machine,
-    pub masks: Vec<Mask>,
+    pub masks: Masks,
 }
 
 /// What came of one code or of many.
@@ -128,7 +37,7 @@ pub struct Tally {
 impl<'a> Bench<'a> {
     pub fn new(native: &'a mut Native) -> Bench<'a> {
         let machine = Machine::new(&|selector| native.describe(selector));
-        Bench { native, machine, masks: compare::masks() }
+        Bench { native, machine, masks: Masks::new() }
     }
 
     /// The difference between the two runs of `c`, if there is one.
@@ -140,7 +49,7 @@ impl<'a> Bench<'a> {
             End::Endless => return Verdict::Endless,
         };
         let theirs = self.native.run(c);
-        if theirs.state.0[crate::state::cell::VECTOR] == crate::capture::TOO_LONG {
+        if theirs.state.0[cell::VECTOR] == capture::TOO_LONG {
             return Verdict::Endless;
         }
         match compare::difference(c, i, &excused, &ours, &theirs) {
@@ -161,11 +70,15 @@ impl<'a> Bench<'a> {
         let (mut done, mut tries, mut differ, mut first) = (0, 0, 0, None);
         while done < tests && tries < 200 + tests {
             tries += 1;
-            let Some(e) = encode::encoding(code, bits, random) else { continue };
+            let Some(mut e) = encode::encoding(code, bits, random) else { continue };
+            if wild.at_the_end {
+                let short = random.below(3).min(e.bytes.len() as u64 - 1);
+                e = e.at_the_end(short);
+            }
             for _ in 0..16 {
                 let mut c = draw::case(&e, wild, random);
                 if excused.no_step {
-                    c.state.0[crate::state::cell::FLAGS] &= !0x100;
+                    c.state.0[cell::FLAGS] &= !0x100;
                 }
                 if compare::undefined(&c, &e.instruction) {
                     tally.skipped += 1;
@@ -173,10 +86,7 @@ impl<'a> Bench<'a> {
                 }
                 done += 1;
                 match self.try_case(&c, &e.instruction) {
-                    Verdict::Same(o) => {
-                        tally.faults +=
-                            u64::from(o.state.0[crate::state::cell::RIP] == c.state.0[crate::state::cell::RIP])
-                    }
+                    Verdict::Same(o) => tally.faults += u64::from(o.state.0[cell::RIP] == c.state.0[cell::RIP]),
                     Verdict::Endless => tally.skipped += 1,
                     Verdict::Missing => {
                         tally.missing.push(code);
@@ -196,7 +106,7 @@ impl<'a> Bench<'a> {
             tally.codes += 1;
         }
         if let Some((c, d)) = first {
-            let text = vectors::shrunk(self, &c, d);
+            let text = shrink::shrunk(self, &c, d);
             tally.differ.push((code, differ, text));
         }
     }
