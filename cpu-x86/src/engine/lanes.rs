@@ -66,7 +66,7 @@ fn host<const O: usize>(a: u128, b: u128) -> Option<u128> {
     use core::arch::x86_64::*;
     // SAFETY: both types are 16 bytes of which every pattern is a value; SSE2 is part of the target.
     unsafe {
-        let (a, b): (__m128i, __m128i) = (core::mem::transmute(a), core::mem::transmute(b));
+        let (a, b) = (core::mem::transmute::<u128, __m128i>(a), core::mem::transmute::<u128, __m128i>(b));
         let (zero, ones) = (_mm_setzero_si128(), _mm_set1_epi8(-1));
         let r = match O {
             4 => _mm_add_epi8(a, b),
