@@ -72,6 +72,7 @@ fn lesson(name: &str, guest: &Guest, events: &[HostEvent]) -> Run {
     let setup = Setup {
         ram_bytes: 64 << 20,
         processors: 1,
+        core_mhz: frontend::pc::TSC_MHZ,
         quantum: 20_000,
         image: lesson.image,
         initrd: None,
@@ -238,6 +239,7 @@ fn debian(image: &Image, guest: &Guest, events: &[HostEvent]) -> Run {
     let setup = Setup {
         ram_bytes: 512 << 20,
         processors: 1,
+        core_mhz: frontend::pc::TSC_MHZ,
         quantum: 20_000,
         image: &kernel,
         initrd: Some(&initrd),
