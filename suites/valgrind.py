@@ -28,6 +28,17 @@ for file in src/none/tests/amd64/*.[cS]; do name=${file##*/}; one amd64 64 ${nam
 for file in src/none/tests/x86/*.[cS]; do name=${file##*/}; one x86 32 ${name%.?} 387; done
 """
 
+# The manual leaves AF and PF undefined behind BLSI, BLSMSK, BLSR, BZHI and BEXTR: flags as hexadecimal at the line's end.
+UNDEFINED = r"sed '/^b/{s/4$/0/;s/5$/1/;s/1\(.\)$/0\1/;s/5\(.\)$/4\1/;s/9\(.\)$/8\1/;s/d\(.\)$/c\1/}'"
+# Behind LZCNT all but CF and ZF.
+COUNTS = r"sed '/^lzcnt/{s/4$/0/;s/5$/1/;s/[189]\(.\)$/0\1/;s/[5cd]\(.\)$/4\1/;s/8\(..\)$/0\1/}'"
+FILTERS = {"bmi.64": UNDEFINED, "lzcnt32.32": COUNTS, "lzcnt64.64": COUNTS}
+
+
+def command(name: str) -> str:
+    kept = FILTERS.get(name)
+    return f"./{name} > /tmp/out 2>&1; s=$?; {kept} /tmp/out; exit $s" if kept else f"./{name}"
+
 
 def sources(context: Context):
     def prepare(work: Path) -> None:
@@ -52,6 +63,6 @@ def run(context: Context) -> Report:
     failed = (work / ".failed").read_text().split() if (work / ".failed").exists() else []
     report.failed += [f"{name}: does not build" for name in failed if not known.skip(name)]
     report.skipped += [f"{name}: {known.skip(name)}" for name in failed if known.skip(name)]
-    programs = [Program(name, f"./{name}", 300) for name in names]
+    programs = [Program(name, command(name)) for name in names]
     compare(context, report, work, programs, names, "valgrind", *(context.kernels or ["6.1"])[:1])
     return report

@@ -141,6 +141,7 @@ const TABLE: &[Row] = &[
     row(0x400, 0x40f, "IA32_MCi_CTL, _STATUS, _ADDR, _MISC", machine_check, set_machine_check),
     // Units of 1/8 W, 2^-14 J and 2^-10 s; a thermal design power of 300 W.
     constant!(0x606, "MSR_RAPL_POWER_UNIT", 0xa_0e03),
+    constant!(0x60b, "MSR_PKGC6_IRTL", 0),
     constant!(0x610, "MSR_PKG_POWER_LIMIT", 0),
     constant!(0x611, "MSR_PKG_ENERGY_STATUS", 0),
     constant!(0x613, "MSR_PKG_PERF_STATUS", 0),
@@ -248,6 +249,8 @@ impl Cpu {
             Some(row) => Some((row.write)(self, msr, v)),
             None => self.with_doors(|doors, now| doors.msr_write(msr, v, now)),
         };
+        // A monitor may want to hear from now on of accesses that were left out so far.
+        self.tell_all();
         written.unwrap_or_else(|| self.refuse(msr, Some(v)).map(|_| ())).map_err(|Refused| Stop::gp(0))
     }
 

@@ -12,6 +12,8 @@ const STACK: u64 = 0x3_0000;
 /// Times round the guest's loop, and instructions of one round.
 const ROUNDS: u64 = 1_100_000;
 const PER_ROUND: u64 = 20;
+/// Times round the loop of vector instructions.
+const VECTOR_ROUNDS: u64 = 50_000;
 
 /// A loop of ALU operations, loads, stores, pushes, calls, returns, conditional jumps and scalar SSE.
 #[rustfmt::skip] // one row an instruction
@@ -39,23 +41,77 @@ const GUEST: &[&[u8]] = &[
     &[0xc3],                         // ret
 ];
 
-#[test]
-fn a_long_loop_runs_on_a_small_host_stack() {
-    let run = || {
+/// Vector instructions: those that the engine calls on operands found beforehand, of every signature, and forms of their own.
+#[rustfmt::skip] // one row an instruction
+const VECTORS: &[&[u8]] = &[
+    &[0x66, 0x0f, 0x38, 0x00, 0xc1],             // pshufb xmm0, xmm1
+    &[0x66, 0x0f, 0x3a, 0x0f, 0xc1, 0x04],       // palignr xmm0, xmm1, 4
+    &[0x66, 0x0f, 0x3a, 0x0f, 0x07, 0x04],       // palignr xmm0, [rdi], 4
+    &[0x0f, 0x51, 0xd9],                         // sqrtps xmm3, xmm1
+    &[0xf3, 0x0f, 0x51, 0x1f],                   // sqrtss xmm3, [rdi]
+    &[0x0f, 0xc2, 0xe1, 0x01],                   // cmpltps xmm4, xmm1
+    &[0x66, 0x0f, 0x3a, 0x09, 0xd9, 0x00],       // roundpd xmm3, xmm1, 0
+    &[0x66, 0x0f, 0x38, 0x14, 0xe1],             // blendvps xmm4, xmm1
+    &[0x66, 0x0f, 0x38, 0x17, 0xca],             // ptest xmm1, xmm2
+    &[0x66, 0x0f, 0x3a, 0x63, 0xca, 0x00],       // pcmpistri xmm1, xmm2, 0
+    &[0x66, 0x0f, 0x38, 0xdc, 0xc1],             // aesenc xmm0, xmm1
+    &[0x66, 0x0f, 0x38, 0xcf, 0xc1],             // gf2p8mulb xmm0, xmm1
+    &[0x0f, 0x38, 0xcb, 0xd9],                   // sha256rnds2 xmm3, xmm1
+    &[0xc4, 0xe2, 0x75, 0x00, 0xea],             // vpshufb ymm5, ymm1, ymm2
+    &[0xc4, 0xe2, 0x71, 0xb8, 0xf2],             // vfmadd231ps xmm6, xmm1, xmm2
+    &[0xc4, 0xe2, 0xf5, 0xb8, 0x37],             // vfmadd231pd ymm6, ymm1, [rdi]
+    &[0x62, 0xf3, 0x75, 0x48, 0x25, 0xfa, 0x96], // vpternlogd zmm7, zmm1, zmm2, 96h
+    &[0x62, 0xf1, 0x75, 0x48, 0x76, 0xca],       // vpcmpeqd k1, zmm1, zmm2
+    &[0x62, 0xf1, 0x7e, 0x49, 0x6f, 0x3f],       // vmovdqu32 zmm7{k1}, [rdi]
+    &[0x62, 0xf1, 0x7e, 0x49, 0x7f, 0x7f, 0x01], // vmovdqu32 [rdi + 40h]{k1}, zmm7
+    &[0x62, 0xf2, 0x7d, 0x48, 0x7c, 0xf8],       // vpbroadcastd zmm7, eax
+    &[0x62, 0xf1, 0x74, 0x49, 0x58, 0xda],       // vaddps zmm3{k1}, zmm1, zmm2
+    &[0x62, 0xf2, 0x75, 0x48, 0x36, 0xda],       // vpermd zmm3, zmm1, zmm2
+    &[0x62, 0xf5, 0x74, 0x48, 0x58, 0xda],       // vaddph zmm3, zmm1, zmm2
+    &[0xc5, 0xf8, 0x98, 0xc9],                   // kortestw k1, k1
+    &[0xf3, 0x48, 0x0f, 0xbc, 0xc2],             // tzcnt rax, rdx
+];
+
+/// How a run ended: exit, instructions, general registers, the low double of XMM0.
+type End = (Exit, u64, Vec<u64>, f64);
+
+/// Runs `code` in 64-bit mode with a small host stack to its HLT.
+fn run(code: Vec<u8>) -> End {
+    let run = move || {
         let ram = Arc::new(Ram::new(1 << 20, &[]).unwrap());
-        assert!(ram.write(Gpa(CODE), &GUEST.concat()));
+        assert!(ram.write(Gpa(CODE), &code));
         let mut cpu = Cpu::bare_64bit(ram);
-        cpu.set_cr(4, 0x620).unwrap();
+        cpu.set_cr(4, 0x4_0620).unwrap();
+        cpu.xcr0 = 0xe7;
         (cpu.regs[1], cpu.regs[3], cpu.regs[4], cpu.regs[7]) = (ROUNDS, 1, STACK, DATA);
+        cpu.regs[8] = VECTOR_ROUNDS;
         cpu.vec[1].0[..8].copy_from_slice(&1.0f64.to_le_bytes());
         cpu.mxcsr = 0x1f80;
         (cpu.rip, cpu.next_rip) = (CODE, CODE);
         let exit = cpu.run(&mut NoDoors, u64::MAX);
-        let sum = f64::from_le_bytes(cpu.vec[0].0[..8].try_into().unwrap());
-        (exit, cpu.counts().kernel.instructions, cpu.regs[1], cpu.regs[4], sum)
+        let low = f64::from_le_bytes(cpu.vec[0].0[..8].try_into().unwrap());
+        (exit, cpu.counts().kernel.instructions, cpu.regs[..16].to_vec(), low)
     };
-    let thread = std::thread::Builder::new().stack_size(HOST_STACK_BYTES).spawn(run).unwrap();
+    std::thread::Builder::new().stack_size(HOST_STACK_BYTES).spawn(run).unwrap().join().unwrap()
+}
+
+#[test]
+fn a_long_loop_runs_on_a_small_host_stack() {
+    let (exit, counted, regs, sum) = run(GUEST.concat());
     let instructions = ROUNDS * PER_ROUND + 1;
     assert!(instructions > 20_000_000);
-    assert_eq!(thread.join().unwrap(), (Exit::Halted, instructions, 0, STACK, ROUNDS as f64));
+    assert_eq!((exit, counted, regs[1], regs[4], sum), (Exit::Halted, instructions, 0, STACK, ROUNDS as f64));
+}
+
+#[test]
+fn a_loop_of_vector_instructions_runs_on_a_small_host_stack() {
+    let mut code = VECTORS.concat();
+    code.extend([0x41, 0xff, 0xc8]); // dec r8d
+    let back = -(code.len() as i32 + 6);
+    code.extend([0x0f, 0x85]); // jnz to the start
+    code.extend(back.to_le_bytes());
+    code.push(0xf4); // hlt
+    let (exit, counted, regs, _) = run(code);
+    let instructions = VECTOR_ROUNDS * (VECTORS.len() as u64 + 2) + 1;
+    assert_eq!((exit, counted, regs[8]), (Exit::Halted, instructions, 0));
 }

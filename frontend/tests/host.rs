@@ -5,7 +5,7 @@
 //! a package mirror that test says so and passes.
 
 use frontend::image::{self, Image, ImageError, Options};
-use frontend::pc::{End, Limits, Machine, Quiet, Setup};
+use frontend::pc::{End, Limits, Machine, Quiet, Setup, TSC_MHZ};
 use pmu_model::host::attr::{Attr, Exclude};
 use pmu_model::host::exits::ExitTable;
 use pmu_model::host::filter::Permission;
@@ -72,7 +72,7 @@ fn lesson(name: &str, guest: &Guest, events: &[HostEvent]) -> Run {
     let setup = Setup {
         ram_bytes: 64 << 20,
         processors: 1,
-        core_mhz: frontend::pc::TSC_MHZ,
+        core_mhz: TSC_MHZ,
         quantum: 20_000,
         image: lesson.image,
         initrd: None,
@@ -239,7 +239,7 @@ fn debian(image: &Image, guest: &Guest, events: &[HostEvent]) -> Run {
     let setup = Setup {
         ram_bytes: 512 << 20,
         processors: 1,
-        core_mhz: frontend::pc::TSC_MHZ,
+        core_mhz: TSC_MHZ,
         quantum: 20_000,
         image: &kernel,
         initrd: Some(&initrd),

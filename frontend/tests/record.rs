@@ -126,7 +126,8 @@ fn a_linux_guest_is_sampled_with_its_symbols_tasks_and_files() {
         return eprintln!("skipped: no Debian image in the cache");
     };
     let folder = TempDir::new().unwrap();
-    let append = format!("{} cryptomgr.notests=1 run=\"gzip -c /bin/busybox | wc -c\"", image.append);
+    let run = "gzip -c /bin/busybox | wc -c; dd if=/dev/hwrng bs=4k count=8000 of=/dev/null";
+    let append = format!("{} cryptomgr.notests=1 run=\"{run}\"", image.append);
     let (kernel, initrd) = (image.kernel.to_str().unwrap(), image.initrd.to_str().unwrap());
     let line = [kernel, "--initrd", initrd, "-m", "512M", "-c", "1M", "-g", "--append", &append, "--folded", "stacks"];
     let (code, err) = record(folder.path(), &line);
@@ -140,9 +141,11 @@ fn a_linux_guest_is_sampled_with_its_symbols_tasks_and_files() {
     assert!(stacks.contains("sha256_update_[k]"), "kernel symbols: {stacks}");
     let symbols = std::fs::read_to_string(folder.path().join("perf.data.kallsyms")).unwrap();
     assert!(symbols.lines().count() > 50_000 && symbols.contains("ffffffff81000000 T _text\n"));
+    assert!(symbols.contains("\t[virtio_rng]\n"), "modules too");
     let read =
         ["report", "-i", "perf.data", "--kallsyms", "perf.data.kallsyms", "--stdio", "--header", "--no-children"];
     if let Some(text) = perf(folder.path(), &read) {
+        assert!(text.lines().any(|l| l.contains("[virtio_") && l.contains("[k] v")), "modules' symbols: {text}");
         for words in ["os release : 6.1.0-", "hostname : unhalted", "[k] sha256_update", "event 'instructions'"] {
             assert!(text.contains(words), "{words}: {text}");
         }

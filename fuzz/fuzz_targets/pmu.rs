@@ -1,4 +1,6 @@
 //! A guest that misuses the PMU: it faults where the manual says so and stops nothing.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| unhalted_fuzz::pmu::check(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    unhalted_fuzz::pmu::check(data);
+});

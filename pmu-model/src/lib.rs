@@ -58,6 +58,8 @@
 //! assert_eq!(loads.count(now, Ring::User), Some(3));
 //! ```
 
+#![deny(missing_docs)]
+
 pub mod catalog;
 mod counter;
 pub mod ds;

@@ -1,5 +1,9 @@
 //! Random schedules of programming, running and reading: the unit, which computes from totals and is asked at its deadlines
 //! only, against a reference that counts every instruction; and the invariants A1 to A10 of spec/pmu.md 7.
+//!
+//! Where the others are: A8 on the processor itself in `fuzz/src/pmu`; B in `events` and `processor`; C1 to C4 in `pebs` and
+//! `sampling`, C5 to C7 in `src/lbr/tests` and on programs in `sampled_programs`; D in `clocks`, `src/power` and
+//! `src/host/aperf/tests`; E and P in `host_schedules`.
 
 mod toy;
 

@@ -41,7 +41,7 @@ pub const fn guests() -> &'static [Guest] {
     &GUESTS
 }
 
-static GUESTS: [Guest; 8] = [
+static GUESTS: [Guest; 9] = [
     Guest {
         name: "firmware",
         title: "fw_cfg: memory and processors",
@@ -81,5 +81,10 @@ static GUESTS: [Guest; 8] = [
         name: "timer",
         title: "the local APIC's timer in its modes; NMIs",
         image: include_bytes!("../images/flat/timer.elf"),
+    },
+    Guest {
+        name: "pmu",
+        title: "the counters: events, overflow, status, interrupts, writes while counting",
+        image: include_bytes!("../images/flat/pmu.elf"),
     },
 ];

@@ -16,10 +16,38 @@ const REGISTERS: [(u32, &str, u32); 5] = [
 /// Asserts that a unit at an instruction boundary is as the snapshot of this name says: counters, registers, and every event
 /// of the catalog by ring. Parameters of the run, if any, stand in the header, so that a snapshot says what it is of.
 ///
-/// ```no_run
-/// # use pmu_model::Unit;
-/// # let (unit, counts) = (Unit::default(), cpu_x86::Counts::default());
-/// snapshot_tests::assert_pmu_snapshot!("idle", unit, &counts, "guest" => "none", "quantum" => 1000);
+/// A unit needs no processor: what retired and what a model observed are numbers that a test writes by hand.
+///
+/// ```
+/// use cpu_x86::Counts;
+/// use pmu_model::signal::{Signal, Signals};
+/// use pmu_model::{Now, Profile, Unit};
+///
+/// let mut unit = Unit::new(Profile::SAPPHIRE_RAPIDS);
+/// let (mut counts, mut signals) = (Counts::default(), Signals::default());
+///
+/// // Counter 0 counts the loads of user programs (D0h/81h). The WRMSR retires, and the unit is told.
+/// let now = Now { counts: &counts, signals: Some(&signals) };
+/// unit.msr_write(0x186, 0x41_81d0, now).expect("a register of the unit").expect("a legal value");
+/// counts.kernel.instructions += 1;
+/// counts.pass(1);
+/// unit.settle(Now { counts: &counts, signals: Some(&signals) });
+///
+/// // A user program of ten instructions, of which three load.
+/// counts.user.instructions += 10;
+/// counts.pass(10);
+/// signals.user[Signal::Loads] += 3;
+///
+/// let now = Now { counts: &counts, signals: Some(&signals) };
+/// # let assert_it = |unit: &Unit, now: Now<'_>| {
+/// snapshot_tests::assert_pmu_snapshot!("three_loads", unit, now, "guest" => "by hand", "loads" => 3);
+/// # };
+/// // What the snapshot holds:
+/// let text = snapshot_tests::pmu::text(&unit, now, &[("guest", "by hand".to_owned())]);
+/// assert!(text.starts_with("# model: Sapphire Rapids (6/8Fh/8), PMU version 5\n"));
+/// assert!(text.contains("# guest: by hand\n"));
+/// assert!(text.contains("counter.general.0 MEM_INST_RETIRED.ALL_LOADS = 3\n"));
+/// assert!(text.contains("event.INST_RETIRED.ANY_P:user = 10\n"));
 /// ```
 #[macro_export]
 macro_rules! assert_pmu_snapshot {

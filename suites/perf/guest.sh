@@ -14,13 +14,13 @@ check() { n=$1; shift; if "$@"; then ok "$n"; else bad "$n" "not so: $*"; fi; }
 # real A OP B: numbers with fractions
 real() { awk -v a="$1" -v b="$3" "BEGIN { exit !(a $2 b) }"; }
 # count EVENT COMMAND...: what perf stat counts; empty when it is not counted
-count() { e=$1; shift; perf stat -x, -e "$e" "$@" 2> out > /dev/null; sed -n 's/^\([0-9][0-9]*\),.*/\1/p' out | head -n 1; }
-# all_counted NAME: every line of `perf stat -x,` in out has a number and was counted all the time
+count() { e=$1; shift; perf stat -x\; -e "$e" "$@" 2> out > /dev/null; sed -n 's/^\([0-9][0-9]*\);.*/\1/p' out | head -n 1; }
+# all_counted NAME: every line of `perf stat -x\;` in out has a number and was counted all the time
 all_counted() {
-	awk -F, 'NF > 4 { n++; if ($1 !~ /^[0-9.]+$/ || $5 + 0 < 1) bad = bad " " $3 } END { if (!n) bad = "nothing"; print bad; exit bad != "" }' out > why \
+	awk -F\; 'NF > 4 { n++; if ($1 !~ /^[0-9.]+$/ || $5 + 0 < 1) bad = bad " " $3 } END { if (!n) bad = "nothing"; print bad; exit bad != "" }' out > why \
 		&& ok "$1" || bad "$1" "not counted:$(cat why)"
 }
-spin='i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); done'
+spin='i=0; while [ $i -lt 1000 ]; do i=$((i + 1)); done'
 # samples FILE: how many there are, which need no symbol
 samples() { perf script -i "$1" -F ip 2> err | grep -c '[0-9a-f]'; }
 
@@ -35,19 +35,19 @@ do_boot() {
 	done
 }
 do_stat() {
-	for options in '' -d '-d -d' '-d -d -d'; do perf stat -x, $options true 2> out; grep '<not supported>' out > un
+	for options in '' -d '-d -d' '-d -d -d'; do perf stat -x\; $options true 2> out; grep '<not supported>' out > un
 		# prefetches: the real core has no such event either; dtlb/itlb references of some kinds likewise
 		grep -vE 'prefetch|iTLB-loads|L1-icache-loads|stalled-cycles|node-|LLC-store' un > miss
-		if [ -s miss ]; then bad "perf stat $options" "$(cut -d, -f3 miss | tr '\n' ' ')"; else ok "perf stat $options true"; fi
+		if [ -s miss ]; then bad "perf stat $options" "$(cut -d\; -f3 miss | tr '\n' ' ')"; else ok "perf stat $options true"; fi
 	done
 	perf stat -r 3 -e instructions:u true 2> out; check "perf stat -r 3" grep -q '3 runs' out
-	perf stat -I 20 -x, -e instructions -- sh -c "$spin" 2> out > /dev/null
-	check "perf stat -I" [ "$(grep -c ,instructions, out)" -ge 1 ]
-	perf stat -a -A -x, -e instructions true 2> out; check "perf stat -a -A: a line for each processor" [ "$(grep -c ,instructions, out)" = "$(nproc)" ]
+	perf stat -I 2 -x\; -e instructions -- sh -c "$spin" 2> out > /dev/null
+	check "perf stat -I" [ "$(grep -c ';instructions;' out)" -ge 1 ]
+	perf stat -a -A -x\; -e instructions true 2> out; check "perf stat -a -A: a line for each processor" [ "$(grep -c ';instructions;' out)" = "$(nproc)" ]
 	# twelve counters: nothing waits for its turn, the watchdog aside (which takes one)
 	echo 0 > /proc/sys/kernel/nmi_watchdog
-	perf stat -x, -e '{instructions,cycles,ref-cycles,slots}' -e '{r11c4,r01c4,r02c4,r20c4,r40c4,r80c4,r10c4,r08c4}' true 2> out
-	awk -F, 'NF > 4 && $5 < 100 { bad = 1 } END { exit bad }' out && ok "12 counters at once, none waits" || bad "12 counters at once" "multiplexed"
+	perf stat -x\; -e '{instructions,cycles,ref-cycles,slots}' -e '{r11c4,r01c4,r02c4,r20c4,r40c4,r80c4,r10c4,r08c4}' true 2> out
+	awk -F\; 'NF > 4 && $5 < 100 { bad = 1 } END { exit bad }' out && ok "12 counters at once, none waits" || bad "12 counters at once" "multiplexed"
 	echo 1 > /proc/sys/kernel/nmi_watchdog
 }
 do_ring() {
@@ -55,16 +55,18 @@ do_ring() {
 	check "instructions:u of true are counted" [ "${a:-0}" -gt 10000 ]
 	check "instructions:u are the same twice: $a $b" [ "$a" = "$b" ]
 	check "instructions:k are counted" [ "${c:-0}" -gt 100000 ]
-	perf stat -x, -e '{instructions:u,instructions:k,instructions}' true 2> out
-	set -- $(cut -d, -f1 out); check "user and kernel make all: $1 + $2 = $3" [ $(($1 + $2)) = "$3" ]
-	perf stat -x, -e '{r00c4:u,r11c4:u,r80c4:u,r02c4:u,r08c4:u}' true 2> out
+	perf stat -x\; -e '{instructions:u,instructions:k,instructions}' true 2> out
+	set -- $(cut -d\; -f1 out); check "user and kernel make all: $1 + $2 = $3" [ $(($1 + $2)) = "$3" ]
+	perf stat -x\; -e '{r00c4:u,r11c4:u,r80c4:u,r02c4:u,r08c4:u}' true 2> out
 	all_counted "kinds of branches"
 }
 do_topdown() {
-	perf stat --topdown -a -x, -- sh -c "$spin" 2> out > /dev/null || perf stat --topdown -x, -- sh -c "$spin" 2> out > /dev/null
-	perf stat --topdown -- sh -c "$spin" 2> out > /dev/null; cat out | sed 's/^/# /'
+	perf stat --topdown -- sh -c "$spin" 2> out > /dev/null; sed 's/^/# /' out
+	sum=$(awk '{ n = s = 0; for (i = 1; i <= NF && n < 4; i++) { v = $i; sub("%", "", v); if (v ~ /^[0-9]+\.[0-9]+$/) { s += v; n++ } } if (n == 4) { printf "%.1f", s; exit } }' out)
+	if real "${sum:-0}" '>' 99 && real "$sum" '<' 101; then ok "--topdown: the four sum to $sum %"; else bad "--topdown" "the four sum to $sum %"; fi
 	for level in TopdownL1 TopdownL2; do
-		perf stat -M $level -- sh -c "$spin" 2> out > /dev/null
+		# Level 2 is several groups, which take turns of 4 ms: the program must outlast them all.
+		perf stat -M $level -- sh -c "$spin; $spin; $spin; $spin" 2> out > /dev/null
 		# the four fractions of level 1, and each pair of level 2 beneath its parent
 		sum=$(awk '/tma_/ { for (i = 2; i <= NF; i++) if ($i ~ /^tma_/) { v = $(i - 1) == "%" ? $(i - 2) : $(i - 1); sub("%", "", v); f[$i] = v } }
 			END { printf "%.1f", '"$(case $level in
@@ -72,27 +74,30 @@ do_topdown() {
 			*) echo 'f["tma_light_operations"] + f["tma_heavy_operations"] + f["tma_branch_mispredicts"] + f["tma_machine_clears"] + f["tma_fetch_latency"] + f["tma_fetch_bandwidth"] + f["tma_memory_bound"] + f["tma_core_bound"]' ;; esac)"' }' out)
 		if real "$sum" '>' 99 && real "$sum" '<' 101; then ok "-M $level sums to $sum %"; else bad "-M $level" "sums to $sum %"; fi
 	done
-	perf stat -x, -e '{slots,topdown-retiring,topdown-bad-spec,topdown-fe-bound,topdown-be-bound}' -- sh -c "$spin" 2> out > /dev/null
-	set -- $(awk -F, 'NF > 4 { print $1 }' out)
+	perf stat -x\; -e '{slots,topdown-retiring,topdown-bad-spec,topdown-fe-bound,topdown-be-bound}' -- sh -c "$spin" 2> out > /dev/null
+	set -- $(awk -F\; 'NF > 4 { print $1 }' out)
 	check "slots $1 are the four metrics' $2 + $3 + $4 + $5" awk "BEGIN { d = ($2 + $3 + $4 + $5) / $1; exit !(d > 0.99 && d < 1.01) }"
 }
 do_events() {
 	folder=/sys/bus/event_source/devices/cpu/events
 	for e in $(ls $folder | grep -v '\.'); do
 		case $e in topdown-*) g="{slots,$e}" ;; mem-loads) g="{cpu/mem-loads-aux/,cpu/mem-loads/}" ;; *) g="cpu/$e/" ;; esac
-		perf stat -x, -e "$g" true 2> out; all_counted "-e cpu/$e/"
+		perf stat -x\; -e "$g" true 2> out; all_counted "-e cpu/$e/"
 	done
 	for g in cpu/event=0xc4,umask=0x11/u cpu/event=0xc0,cmask=1,inv=1/ cpu/event=0x3c,edge=1,cmask=1/ r1c2 cpu/config=0xc4/k; do
-		perf stat -x, -e "$g" true 2> out
-		case $g in *edge*) awk -F, 'NF > 4 { exit !($1 ~ /^[0-9]+$/) }' out && ok "-e $g" || bad "-e $g" "refused" ;; *) all_counted "-e $g" ;; esac
+		perf stat -x\; -e "$g" true 2> out
+		case $g in *edge*) awk -F\; 'NF > 4 { exit !($1 ~ /^[0-9]+$/) }' out && ok "-e $g" || bad "-e $g" "refused" ;; *) all_counted "-e $g" ;; esac
 	done
 	names=$(perf list --raw-dump hw cache 2> err | tr ' ' '\n' | grep -vE 'prefetch|stalled|node|LLC-store-misses|iTLB-loads$|L1-icache-loads$|branch-load|LLC-stores$|^$' | sort -u)
-	for e in $names; do perf stat -x, -e "$e" true 2> out; all_counted "-e $e"; done
+	for e in $names; do perf stat -x\; -e "$e" true 2> out; all_counted "-e $e"; done
 }
 do_record() {
-	perf record -q -o a.data -e instructions:u -c 10007 -- sh -c "$spin" > out 2>&1
+	# The kernel throttles beyond kernel.perf_event_max_sample_rate (100000 a second): a period of 10007 at 2.2 GHz would be
+	# over it, and lowers that rate when interrupts take long.
+	echo 0 > /proc/sys/kernel/perf_cpu_time_max_percent
+	perf record -q -o a.data -e instructions:u -c 50021 -- sh -c "$spin" > out 2>&1
 	n=$(samples a.data); all=$(count instructions:u sh -c "$spin")
-	check "record -c 10007: $n samples of $all instructions" [ $((all / 10007 - n)) -le 3 -a $((n - all / 10007)) -le 3 -a "$n" -gt 5 ]
+	check "record -c 50021: $n samples of $all instructions" [ $((all / 50021 - n)) -le 3 -a $((n - all / 50021)) -le 3 -a "$n" -gt 5 ]
 	perf record -q -o b.data -F 4000 -- sh -c "$spin" > out 2>&1; check "record -F: $(samples b.data) samples" [ "$(samples b.data)" -ge 3 ]
 	perf record -q -g -o c.data -c 20011 -e instructions:k -- sh -c "$spin; ls /proc" > out 2>&1
 	perf report -i c.data --stdio --no-children -G 2> err > out
@@ -100,7 +105,7 @@ do_record() {
 	perf report -i a.data --stdio --sort dso,symbol 2> err > out; check "report" grep -q '%' out
 	# perf stat -e is scaled by nothing: the periods of all samples make the count, but for the last, unfinished one
 	sum=$(perf script -i a.data -F period 2> err | awk '{ s += $1 } END { print s }')
-	check "periods sum to $sum" [ "${sum:-0}" -gt $((all - 40000)) ]
+	check "periods sum to $sum" [ "${sum:-0}" -gt $((all - 200000)) ]
 }
 do_branch() {
 	perf record -q -b -o d.data -c 20011 -e cycles:u -- sh -c "$spin" > out 2>&1
@@ -130,12 +135,17 @@ do_mem() {
 }
 do_annotate() {
 	has objdump || { left "perf annotate" "no objdump"; return; }
-	perf record -q -o h.data -c 20011 -e instructions:u -- sh -c "$spin" > out 2>&1
-	perf annotate -i h.data --stdio 2> err > out; check "perf annotate" grep -qE '^ +[0-9]+\.[0-9]+ ' out
+	# A program with symbols: Debian's have none of their own.
+	if has gcc; then echo 'int main(void) { volatile long i; for (i = 0; i < 500000; i++); return 0; }' | gcc -g -x c - -o loop || return; set -- ./loop main
+	else set -- perf; fi
+	perf record -q -o h.data -c 20011 -e instructions:u -- "$1" > out 2>&1
+	perf annotate -i h.data --stdio ${2-} 2> err > out; cat err >> out
+	check "perf annotate ${2-}" grep -qE '^ +[0-9]+\.[0-9]+ ' out
 }
 do_top() {
-	( while :; do :; done ) & job=$!
-	timeout -s INT 6 perf top --stdio -d 1 < /dev/null 2> err | tr -d '\033' > out; kill $job
+	( while :; do sh -c 'i=0; while [ $i -lt 300 ]; do i=$((i + 1)); done'; sleep 0.05; done ) & job=$!
+	# From an input that ends it reads keys without end.
+	sleep 5 | timeout -s INT 3 perf top --stdio -d 1 2> err | tr -d '\033' > out; kill $job
 	check "perf top" grep -qE '[0-9]+\.[0-9]+%' out
 }
 do_watchdog() {
@@ -143,7 +153,7 @@ do_watchdog() {
 	check "the NMI watchdog is on" [ "$(cat /proc/sys/kernel/nmi_watchdog)" = 1 ]
 	echo 1 > /proc/sys/kernel/watchdog_thresh
 	a=$(awk '/^ *NMI:/ { print $2 }' /proc/interrupts)
-	timeout 4 sh -c 'while :; do :; done'
+	timeout 1.6 sh -c 'while :; do :; done'
 	b=$(awk '/^ *NMI:/ { for (i = 2; i <= NF && $i ~ /^[0-9]+$/; i++) s += $i; print s }' /proc/interrupts)
 	check "its NMIs come while the processor works: $a, then $b" [ "$b" -gt "$a" ]
 	check "and find no lockup" sh -c "! dmesg | grep -qiE 'hard lockup|soft lockup'"
@@ -158,7 +168,9 @@ do_freq() {
 		turbostat --quiet --show Core,CPU,Avg_MHz,Busy%,Bzy_MHz,TSC_MHz --interval 1 --num_iterations 1 > out 2>&1; sed 's/^/# /' out
 		check "turbostat: Bzy_MHz $mhz, TSC_MHz 2200" awk -v m="$mhz" '/Bzy_MHz/ { for (i = 1; i <= NF; i++) c[$i] = i; next }
 			c["Bzy_MHz"] && NF >= 4 { n++; b = $c["Bzy_MHz"] - m; t = $c["TSC_MHz"] - 2200; if (b * b > m * m / 1e4 || t * t > 500) bad = 1 } END { exit bad || !n }' out
-		turbostat --Summary sleep 1 > out 2>&1; check "turbostat --Summary sleep 1" sh -c '[ $? = 0 ] && grep -q Bzy_MHz out && ! grep -qiE "failed|cannot|error" out'
+		turbostat --Summary sleep 1 > out 2>&1; s=$?
+		check "turbostat --Summary sleep 1: status $s" sh -c "[ $s = 0 ] && grep -q Bzy_MHz out && ! grep -qiE 'msr.*(failed|error)|cannot|not permitted' out"
+		sed 's/^/# /' out
 		timeout 1 sh -c 'while :; do :; done' & turbostat --quiet --show Busy%,Bzy_MHz --interval 1 --num_iterations 1 > busy 2>&1
 		sed 's/^/# busy /' busy
 	else left turbostat "not in this image"; fi
@@ -169,6 +181,8 @@ do_freq() {
 do_rr() {
 	has rr || { left rr "not in this image"; return; }
 	export _RR_TRACE_DIR=/tmp/rr; export HOME=/root; ulimit -c 0
+	# Debian 12's rr is older than this processor; the core before it has the same event for conditional branches.
+	rr record -n true > said 2> out || { grep -q 'CPU type 0x806f0 unknown' out && rr() { command rr --microarch 'Intel Icelake' "$@"; }; }
 	rr record -n sh -c 'i=0; while [ $i -lt 300 ]; do i=$((i + 1)); done; echo recorded $i; date +%N' > said 2> out || { bad "rr record" "status $?"; return; }
 	ok "rr record"
 	rr replay -a > again 2> out; check "rr replay" cmp -s said again

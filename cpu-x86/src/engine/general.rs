@@ -77,7 +77,8 @@ impl Cpu {
         let first = bytes.len().min(4096 - start);
         read_host(&ram, page, start, &mut bytes[..first]);
         let bits = self.code_bits();
-        let decode = |b: &[u8]| Decoder::with_ip(bits, b, start as u64, DecoderOptions::NONE).decode();
+        let decode =
+            |b: &[u8]| translate::as_decoded(Decoder::with_ip(bits, b, start as u64, DecoderOptions::NONE).decode());
         let i = decode(&bytes[..first]);
         if first == bytes.len() || !i.is_invalid() {
             return Ok(i);

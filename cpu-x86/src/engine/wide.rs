@@ -132,6 +132,39 @@ const fn floats(s: usize) -> bool {
     matches!(s, FP | FP_IMM | FP3 | FP_FLAGS)
 }
 
+/// The kernel of registers b and c. Not inlined, as those below: kernels are given addresses of locals, and a function
+/// whose locals may be known elsewhere cannot go on by a tail call.
+#[inline(never)]
+unsafe fn kernel_of_registers<const S: usize, const K: usize>(cpu: &mut Cpu, op: *const Op) -> bool {
+    // SAFETY: the contract of `kernel`.
+    unsafe {
+        let (a, b) = (value::<K>(cpu, (*op).b), value::<K>(cpu, (*op).c));
+        kernel::<S, K>(cpu, op, &a, &b)
+    }
+}
+
+/// The kernel of register d and what is at `p`.
+#[inline(never)]
+unsafe fn kernel_of_memory<const S: usize, const K: usize>(cpu: &mut Cpu, op: *const Op, p: *const u8) -> bool {
+    let mut b = V::ZERO;
+    // SAFETY: the contract of `kernel`; the caller found memory of this shape at `p`.
+    unsafe {
+        core::ptr::copy_nonoverlapping(p, b.0.as_mut_ptr(), 16 * pieces(K));
+        let a = value::<K>(cpu, (*op).d);
+        kernel::<S, K>(cpu, op, &a, &b)
+    }
+}
+
+/// The kernel of register d and `low`.
+#[inline(never)]
+unsafe fn kernel_of_low<const S: usize, const K: usize>(cpu: &mut Cpu, op: *const Op, low: u64) -> bool {
+    // SAFETY: the contract of `kernel`.
+    unsafe {
+        let a = value::<K>(cpu, (*op).d);
+        kernel::<S, K>(cpu, op, &a, &V::low(low))
+    }
+}
+
 /// Calls the kernel in the slot behind `op`: its address, then the immediate, the number of elements, and the register
 /// of the third operand. False, and nothing is changed: an exception may be unmasked.
 #[inline(always)]
@@ -228,8 +261,7 @@ fn string_index(cpu: &mut Cpu, a: u128, b: u128, imm: u8) {
 body! {
     /// A kernel of registers b and c, to a
     KernelRr<S, K>(cpu, op) {
-        let (a, b) = (value::<K>(cpu, (*op).b), value::<K>(cpu, (*op).c));
-        if !kernel::<S, K>(cpu, op, &a, &b) { return leave(cpu, Leave::General) }
+        if !kernel_of_registers::<S, K>(cpu, op) { return leave(cpu, Leave::General) }
         op.add(2)
     }
     /// A kernel of register d and [m], to a
@@ -237,18 +269,13 @@ body! {
         let at = ea::<5>(cpu, op);
         if K == 3 && at & 15 != 0 { return leave(cpu, Leave::General) }
         let p = hit!(whole::<Eye, K, false>(cpu, at));
-        let mut b = V::ZERO;
-        core::ptr::copy_nonoverlapping(p, b.0.as_mut_ptr(), 16 * pieces(K));
-        let a = value::<K>(cpu, (*op).d);
-        if !kernel::<S, K>(cpu, op, &a, &b) { return leave(cpu, Leave::General) }
+        if !kernel_of_memory::<S, K>(cpu, op, p) { return leave(cpu, Leave::General) }
         op.add(2)
     }
     /// Likewise with `1 << W` bytes of memory
     KernelLow<S, K, W>(cpu, op) {
         let p = hit!(host::<Eye, W, false>(cpu, ea::<5>(cpu, op)));
-        let b = V::low(get_host::<W>(p));
-        let a = value::<K>(cpu, (*op).d);
-        if !kernel::<S, K>(cpu, op, &a, &b) { return leave(cpu, Leave::General) }
+        if !kernel_of_low::<S, K>(cpu, op, get_host::<W>(p)) { return leave(cpu, Leave::General) }
         op.add(2)
     }
     /// Comparison of registers b and c into an opmask register
@@ -360,9 +387,9 @@ body! {
         if FL == 1 { cpu.change_status_flags(CF | ZF, f) }
         op.add(1)
     }
-    /// VZEROUPPER
+    /// VZEROUPPER of `a` registers: those that the mode has.
     VZeroUpper(cpu, op) {
-        for n in 0..16 {
+        for n in 0..(*op).a {
             clear::<4>(vec(cpu, n));
         }
         op.add(1)

@@ -173,8 +173,8 @@ pub fn compared(c: &Case, e: &Excused, theirs: &Outcome, n: usize) -> u64 {
         0..=7 if narrowed => mask & 0xffff_ffff,
         8..=15 if narrowed => 0,
         cell::FS_BASE | cell::GS_BASE if narrow => 0,
-        // The kernel shows faults on its own half as if a page were there. Source: Linux arch/x86/mm/fault.c.
-        cell::ERROR if theirs.state.0[cell::CR2] >> 47 != 0 => mask & !1,
+        // The kernel shows faults beyond TASK_SIZE_MAX as if a page were there. Source: Linux arch/x86/mm/fault.c.
+        cell::ERROR if theirs.state.0[cell::CR2] >= 0x7fff_ffff_f000 => mask & !1,
         _ => mask,
     }
 }
@@ -206,7 +206,9 @@ pub fn difference(c: &Case, i: &Instruction, e: &Excused, ours: &Outcome, theirs
     let masked = |at: u64| {
         let image = e.memory.iter().any(|(from, to)| (*from..*to).contains(&at.wrapping_sub(base)));
         let slot = e.has("slot") && (stack.wrapping_sub(2)..stack).contains(&at);
-        image || slot || below && (stack.wrapping_sub(64)..stack).contains(&at)
+        // A transfer to code that is not 64-bit uses ESP.
+        let under = |sp: u64| (sp.wrapping_sub(64)..sp).contains(&at);
+        image || slot || below && (under(stack) || under(stack & 0xffff_ffff))
     };
     for (at, a, b) in bytes.iter().filter(|(at, _, _)| !masked(*at)).take(6) {
         let _ = write!(out, " [{at:#x}]: {a:#x}, native {b:#x};");

@@ -157,6 +157,12 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn cores_run_at_multiples_of_100_mhz_that_are_not_below_the_tsc_s() {
+        assert_eq!([2200, 3300, 4800].map(|mhz: u32| core_mhz(&mhz.to_string())), [Ok(2200), Ok(3300), Ok(4800)]);
+        assert!(["2100", "2250", "4900", "3.3", "fast"].iter().all(|text| core_mhz(text).is_err()));
+    }
+
+    #[test]
     fn memory_is_in_mib_without_a_letter() {
         assert_eq!(memory("1G"), Ok(1 << 30));
         assert_eq!(memory("512"), Ok(512 << 20));

@@ -115,21 +115,27 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let mut spans = meter.finish(&machine.glance());
     if args.roi {
         spans.remove(0);
-        if spans.is_empty() {
-            return Err(Failure::NoRegion);
-        }
+    }
+    if spans.is_empty() {
+        return Err(Failure::NoRegion);
     }
     let status = if args.to.is_some_and(|to| is_end_of(&end, &args.machine, to)) { 0 } else { status::of(&end) };
     let end = (status::word(&end).to_owned(), status);
     let report = Report { about, end, events, spans, per_vcpu: args.per_vcpu, per_process: args.per_process };
-    let text = match args {
-        Args { json: true, .. } => json(&report),
-        Args { csv: true, .. } => report.csv(),
-        Args { md: true, .. } => report.markdown(),
-        _ => report.table(),
-    };
-    write(args.output.as_deref(), &text)?;
+    write(args.output.as_deref(), &args.form(&report))?;
     Ok(status)
+}
+
+impl Args {
+    /// The report in the form that is wanted.
+    fn form(&self, report: &Report) -> String {
+        match self {
+            Args { json: true, .. } => json(report),
+            Args { csv: true, .. } => report.csv(),
+            Args { md: true, .. } => report.markdown(),
+            _ => report.table(),
+        }
+    }
 }
 
 fn run_machine(machine: &mut Machine, meter: &mut Meter, args: &Args) -> Result<End, Failure> {

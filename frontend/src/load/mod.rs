@@ -4,7 +4,7 @@
 //! neither memory nor processor. The board carries the plan out at power-on and again at every reset, as firmware
 //! would. `detect` says what an image is; one file a format holds its facts and its source.
 
-mod bytes;
+pub(crate) mod bytes;
 mod bzimage;
 pub(crate) mod elf;
 mod error;

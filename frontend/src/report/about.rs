@@ -38,8 +38,12 @@ pub struct About {
     pub memory_bytes: u64,
     /// Number of processors.
     pub processors: u32,
+    /// Frequency of the cores in MHz.
+    pub core_mhz: u32,
     /// Ticks of a processor's turn.
     pub quantum_ticks: u64,
+    /// Registers written before the guest started: number and value, in order.
+    pub written: Vec<(u32, u64)>,
     /// Was a bzImage unpacked by the loader?
     pub unpack: bool,
     /// Does a reset start it anew?

@@ -208,6 +208,10 @@ pub enum EventError {
 /// # Errors
 /// The first that is wrong.
 pub fn parse(list: &str) -> Result<Vec<Event>, EventError> {
+    // Some of the catalog's names hold commas.
+    if let Some(event) = named(list.trim(), list.trim()) {
+        return Ok(vec![event]);
+    }
     let words = words(list);
     let events = words.iter().map(|w| parse_one(w)).collect::<Result<Vec<_>, _>>()?;
     if events.is_empty() { Err(EventError::Empty) } else { Ok(events) }

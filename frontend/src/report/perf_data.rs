@@ -168,9 +168,9 @@ impl Records {
     }
 
     /// A module of the kernel: its first address and bytes.
-    pub fn module(&mut self, name: &str, [begin, bytes]: [u64; 2], when: (u64, u32)) {
+    pub fn module(&mut self, name: &str, [begin, bytes]: [u64; 2]) {
         let who = Who { pid: KERNEL_PID, tid: 0 };
-        self.map(who, record::KERNEL, [begin, bytes, 0], &format!("[{name}]"), when);
+        self.map(who, record::KERNEL, [begin, bytes, 0], &format!("[{name}]"), (0, 0));
     }
 
     /// `who` has `bytes` of code from `begin`, out of the file at `path` from byte `offset` on.

@@ -170,3 +170,42 @@ pub fn between(from: &Cells, to: &Cells) -> Cells {
     };
     to.iter().filter_map(since).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(pid: u32, name: &str) -> Option<(u32, String)> {
+        Some((pid, name.to_owned()))
+    }
+
+    #[test]
+    fn a_process_keeps_its_number_and_another_number_is_another_process() {
+        let mut p = Processes::new(1, 1);
+        assert_eq!(p.cells(0, &vec![[10, 5]]), Cells::from([(0, vec![[10, 5]])]));
+        p.named(0, None);
+        assert_eq!(p.all()[0].label(), "cr3-0");
+        p.named(0, owner(7, "sh"));
+        p.named(0, owner(7, "true"));
+        assert_eq!((p.all().len(), p.all()[0].label().as_str()), (1, "true-7"));
+        p.named(0, owner(8, "ls"));
+        let before = p.cells[0].clone();
+        let after = p.cells(0, &vec![[15, 5]]);
+        assert_eq!(after, Cells::from([(0, vec![[10, 5]]), (1, vec![[5, 0]])]), "what was counted stays where it was");
+        assert_eq!(between(&before, &after), Cells::from([(1, vec![[5, 0]])]));
+        assert_eq!((p.at_root(0), p.at_root(0x1000)), (1, 2), "the root's latest tenant");
+        p.named(0, owner(0, "kernel"));
+        assert_eq!(p.all()[3].label(), "kernel");
+    }
+
+    #[test]
+    fn names_are_asked_for_at_growing_distances_of_a_linux_guest_only() {
+        let mut p = Processes::new(2, 1);
+        assert_eq!(p.distance(0, 5), u64::MAX);
+        p.kernel.expect();
+        assert_eq!((p.distance(0, 5), p.is_due(0, FIRST_LOOK)), (FIRST_LOOK - 5, true));
+        assert!(!p.is_due(1, 5));
+        p.loaded(1);
+        assert!(p.is_due(1, 5) && !p.is_due(0, 5));
+    }
+}

@@ -117,9 +117,7 @@ impl Sampler {
         self.tell(&task, (time_ns, processor));
         let callers = self.chains.then(|| self.callers(cpu, &registers, &space));
         if !user {
-            for module in self.kernel.learn_modules(registers.ip, &space) {
-                self.records.module(&module.name, [module.begin, module.bytes], (time_ns, processor));
-            }
+            self.kernel.learn_modules(registers.ip, &space);
         }
         // Where the kernel was entered from is of interest too.
         let entered = callers.iter().flatten().skip_while(|a| **a != CONTEXT_USER).nth(1);
@@ -225,10 +223,14 @@ impl Sampler {
         name.map_or_else(|| format!("{}+{offset:#x}", m.path), str::to_owned)
     }
 
-    /// Tells perf where the kernel's text is, once all is known: it stands first in time.
+    /// Tells perf where the text of the kernel and of its modules is, once all is known: it stands first in time, for perf
+    /// reads all of the kernel's symbols with its first sample, and drops those of modules that it does not know then.
     pub fn finish(&mut self) {
         if let Some([begin, bytes, text]) = self.kernel.place() {
             self.records.kernel(begin, bytes, text);
+            for module in self.kernel.modules() {
+                self.records.module(&module.name, [module.begin, module.bytes]);
+            }
         }
     }
 }

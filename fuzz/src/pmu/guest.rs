@@ -85,6 +85,8 @@ struct Writer<'a> {
     /// Flags that other rings are entered with.
     flags: u32,
     wild: bool,
+    /// PEBS was enabled by a step of its own.
+    samples: bool,
     selects: Vec<u64>,
 }
 
@@ -100,7 +102,8 @@ pub fn guest(data: &[u8]) -> Guest {
         rearms: options & 8 != 0,
         unmasks: (options & 16 != 0).then_some(unmasked),
     };
-    let mut w = Writer { from, code: Code::new(place::CODE), ring: 0, flags, wild, selects: Vec::new() };
+    let mut w =
+        Writer { from, code: Code::new(place::CODE), ring: 0, flags, wild, samples: false, selects: Vec::new() };
     let mut steps = Vec::new();
     while !w.from.0.is_empty() && steps.len() < MOST_STEPS {
         let ring = w.ring;
@@ -113,8 +116,10 @@ pub fn guest(data: &[u8]) -> Guest {
         w.code.enter();
     }
     w.code.raw(&[0xfa, 0xf4, 0xeb, 0xfc]);
+    // A debug store that lies anywhere matters to who samples.
     let strays = |(step, _): &(Step, u8)| matches!(*step, Step::Write(0x600, v) if !place::is_harmless_store(v));
-    let wild = wild || steps.iter().any(strays);
+    let samples = w.samples || steps.iter().any(|(step, _)| matches!(*step, Step::Write(0x3f1, v) if v != 0));
+    let wild = wild || samples && steps.iter().any(strays);
     let (pce, always) = (options & 32 != 0, options & 64 != 0);
     Guest { code: w.code.bytes, handler, steps, selects: w.selects, pce, wild, always }
 }
@@ -323,6 +328,7 @@ impl Writer<'_> {
     /// PEBS for some counters, with a debug store as it should be but for what the bytes say.
     fn sample(&mut self) -> Step {
         let (n, config, threshold) = (self.from.byte(), self.from.byte(), self.from.byte());
+        self.samples = true;
         if self.ring == 0 {
             for (field, v) in [
                 (4, place::BUFFER),

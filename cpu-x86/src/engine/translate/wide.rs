@@ -131,7 +131,8 @@ impl<Eye: Watch> Translator<Eye> {
                 self.two(select::tzcnt::<Eye>(w, live), general(i, 0), general(i, 1))
             }
             Vzeroupper => {
-                self.put(select::v_zero_upper::<Eye>()?, 0, 0, 0, 0, 0);
+                let registers = if self.mode.long() { 16 } else { 8 };
+                self.put(select::v_zero_upper::<Eye>()?, registers, 0, 0, 0, 0);
                 Some(())
             }
             _ => self.opmasks(i),

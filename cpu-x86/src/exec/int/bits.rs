@@ -5,7 +5,7 @@ use crate::fault::{Done, Stop};
 use crate::memory::Access;
 use crate::operand::seg_of;
 use crate::state::Cpu;
-use flag::{AF, CF, OF, SF, ZF};
+use flag::{CF, PF, ZF};
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 /// `a` with bit `n` set (BTS), cleared (BTR), inverted (BTC) or kept (BT).
@@ -119,7 +119,8 @@ fn with_flags((r, f): (u64, u64)) -> (u64, Option<u64>) {
     (r, Some(f))
 }
 
-/// BLSI, BLSMSK, BLSR: SF, ZF, CF, OF; the undefined AF and PF are kept.
+/// BLSI, BLSMSK, BLSR: SF, ZF, CF, OF; the undefined AF is 0, and PF is as after AND, so that the same operands always give
+/// the same flags.
 pub fn lowest(cpu: &mut Cpu, i: &Instruction) -> Done {
     super::need_vex(cpu)?;
     let (w, a) = (cpu.width(i, 0), cpu.read(i, 1)?);
@@ -129,7 +130,7 @@ pub fn lowest(cpu: &mut Cpu, i: &Instruction) -> Done {
         _ => alu::blsr(w, a),
     };
     cpu.set_gpr(i.op0_register(), r);
-    cpu.change_status_flags(flag::STATUS & !(AF | flag::PF), f & (CF | OF | SF | ZF));
+    cpu.set_status_flags(f | alu::logic(w, r).1 & PF);
     Ok(())
 }
 

@@ -253,6 +253,19 @@ fn vex_is_undefined_outside_protected_mode() {
 }
 
 #[test]
+fn undefined_flags_of_blsr_do_not_depend_on_those_before() {
+    for (a, after) in [(0x18_u64, 0), (0x1c, flag::PF), (8, flag::ZF | flag::PF), (0, flag::CF | flag::ZF | flag::PF)] {
+        for before in [0, flag::STATUS] {
+            let (mut cpu, _) = machine(32);
+            cpu.regs[0] = a;
+            cpu.set_status_flags(before);
+            assert_eq!(step(&mut cpu, &[0xc4, 0xe2, 0x78, 0xf3, 0xc8]), Ok(()));
+            assert_eq!((cpu.regs[0], cpu.flags() & flag::STATUS), (a & a.wrapping_sub(1), after), "{a:#x}");
+        }
+    }
+}
+
+#[test]
 fn decimal_and_bound_outside_64_bit_mode() {
     let (mut cpu, ram) = machine(32);
     cpu.regs[0] = 0x79;

@@ -2,7 +2,7 @@
 //!
 //! Source: Linux `Documentation/bpf/btf.rst`.
 
-use super::bytes;
+use crate::load::bytes;
 
 /// A type's record: name, kind and count, size or type.
 const HEAD: usize = 12;

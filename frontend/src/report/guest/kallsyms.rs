@@ -9,7 +9,7 @@
 //! Digits stand for themselves among the tokens, so "0", "1", "2"… in a row give the table away, and all the rest is
 //! checked: 256 offsets, every marker, every name's first letters, addresses in order.
 
-use super::bytes;
+use crate::load::bytes;
 use emu_core::{Gpa, Ram};
 
 /// A symbol.

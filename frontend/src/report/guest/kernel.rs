@@ -65,24 +65,26 @@ impl Kernel {
         }
     }
 
-    /// The modules that were not known before, if `ip` is in none that is: their symbols are added.
-    pub fn learn_modules(&mut self, ip: u64, space: &Space<'_>) -> Vec<Module> {
+    /// Learns the modules that are loaded, with their symbols, if `ip` is in none that is known.
+    pub fn learn_modules(&mut self, ip: u64, space: &Space<'_>) {
         let within = |m: &Module| ip.wrapping_sub(m.begin) < m.bytes;
         let image = self.image.is_some_and(|[begin, bytes, _]| ip.wrapping_sub(begin) < bytes);
-        let Some(table) = self.linux.as_ref().and_then(|l| l.modules.as_ref()) else { return Vec::new() };
+        let Some(table) = self.linux.as_ref().and_then(|l| l.modules.as_ref()) else { return };
         if image || self.modules.iter().any(within) {
-            return Vec::new();
+            return;
         }
-        let mut new = table.all(space);
-        new.retain(|m| !self.modules.contains(m));
-        for module in &new {
-            self.symbols.extend(table.symbols(module, space));
+        for module in table.all(space) {
+            if !self.modules.contains(&module) {
+                self.symbols.extend(table.symbols(&module, space));
+                self.modules.push(module);
+            }
         }
-        if !new.is_empty() {
-            self.symbols.sort_by_key(|s| s.address);
-        }
-        self.modules.extend(new.iter().cloned());
-        new
+        self.symbols.sort_by_key(|s| s.address);
+    }
+
+    /// The modules that were loaded when code of one was seen.
+    pub fn modules(&self) -> &[Module] {
+        &self.modules
     }
 
     /// First address, bytes and `_text` of the kernel's image.

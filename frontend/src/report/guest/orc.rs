@@ -5,9 +5,9 @@
 //! `Documentation/arch/x86/orc-unwinder.rst`, `arch/x86/include/asm/orc_types.h` (the kinds were renumbered in 6.4),
 //! `arch/x86/kernel/unwind_orc.c`, `arch/x86/include/asm/ptrace.h` (registers on the stack).
 
-use super::bytes;
 use super::kallsyms::Symbol;
 use super::space::Space;
+use crate::load::bytes;
 
 /// No kernel has more entries.
 const MOST_ENTRIES: u64 = 1 << 22;

@@ -9,6 +9,7 @@ mod debug;
 mod devices;
 mod msr;
 mod paging;
+mod pmu;
 mod smp;
 mod timer;
 
@@ -43,6 +44,7 @@ pub fn guests() -> Vec<(&'static str, Vec<u8>)> {
         ("msr", guest(msr::write)),
         ("paging", guest(paging::write)),
         ("timer", guest(timer::write)),
+        ("pmu", guest(pmu::write)),
     ]
 }
 
