@@ -1,7 +1,8 @@
 //! The laboratory's scenarios: what each prints, and the comparisons that their texts name.
 
-use frontend::lab::{Along, File, SHIPPED, build, compare, shipped, table};
-use pmu_model::host::scenario::{Scenario, run};
+use frontend::lab::{Along, File, SHIPPED, build, compare, machines, shipped, table};
+use pmu_model::host::scenario::{Scenario, run_with};
+use std::path::Path;
 
 fn made(name: &str) -> (File, Scenario) {
     let text = shipped(name).expect("it ships").text;
@@ -14,7 +15,8 @@ fn made(name: &str) -> (File, Scenario) {
 fn every_scenario_that_ships_prints_the_same() {
     for one in SHIPPED {
         let (file, scenario) = made(one.name);
-        insta::assert_snapshot!(one.name, table(&file, &scenario, &run(&scenario)));
+        let machines = machines(&file, one.name, one.text, Path::new("")).expect("its machines are built");
+        insta::assert_snapshot!(one.name, table(&file, &scenario, &run_with(&scenario, machines)));
     }
 }
 

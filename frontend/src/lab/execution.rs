@@ -36,7 +36,11 @@ impl Execution for Executed {
         swapped(&mut self.machine, inside);
         match stretch {
             Stretch::On => Ran::On,
-            Stretch::Halted(ticks) => Ran::Halted(ticks),
+            Stretch::Halted(ticks) => {
+                // The window went on behind its HLT.
+                let slept = self.machine.clock().saturating_sub(inside.live.clock());
+                Ran::Halted(ticks.map(|ticks| ticks.saturating_add(slept)))
+            }
             Stretch::Ended(end) => {
                 self.ended = true;
                 Ran::Ended(words(&end))

@@ -143,7 +143,9 @@ impl Machine {
     /// Puts the machine under a hypervisor, before it has run: `hosts` are one for each processor. The guest has what its
     /// vPMU gives it, and no PEBS and no LBRs.
     pub fn put_under(&mut self, hosts: Vec<Hosted>) {
-        self.cpus.iter_mut().for_each(|cpu| cpu.offer(Features { pebs: false, lbr: false, ..FEATURES }));
+        for cpu in &mut self.cpus {
+            cpu.offer(Features { pebs: false, lbr: false, ..cpu.offered() });
+        }
         self.hosts = hosts;
     }
 

@@ -169,7 +169,7 @@ impl Machine {
     }
 
     /// The clock of the processor that is furthest behind: all before it has happened.
-    fn clock(&self) -> u64 {
+    pub fn clock(&self) -> u64 {
         self.cpus.iter().map(|c| c.counts().clock).min().unwrap_or(0)
     }
 

@@ -156,6 +156,8 @@ pub struct Live {
     completed: u64,
     /// Instructions retired when the guest exited last.
     exited_at: Option<u64>,
+    /// Instructions retired when the guest halted last, HLT included.
+    halted_at: Option<u64>,
     /// Its vCPU is in its loop.
     loaded: bool,
     /// Nothing else runs on its CPU: while it is halted, time passes for the host's events.
@@ -192,6 +194,7 @@ impl Live {
             signals: Signals::default(),
             completed: 0,
             exited_at: None,
+            halted_at: None,
             loaded: false,
             has_the_cpu: true,
             next_tick: tick,
@@ -203,6 +206,11 @@ impl Live {
     /// does not run.
     pub fn sharing(exits: ExitTable) -> Live {
         Live { has_the_cpu: false, ..Live::new(exits, 0) }
+    }
+
+    /// The guest's clock when the core was last told.
+    pub const fn clock(&self) -> u64 {
+        self.seen.clock
     }
 
     /// Whether its vCPU is in its loop.
@@ -242,12 +250,12 @@ impl Inside<'_> {
         if let (Some(_), Some(signals)) = (&gone.signals, now.signals) {
             self.live.signals.clone_from(signals);
         }
+        // Who shares its CPU keeps the time of its sleep elsewhere; a scenario's core goes as its TSC does.
+        let elapsed = if self.live.has_the_cpu { gone.counts.clock } else { gone.counts.cycles };
         let out = gone.take_out(self.live.completed);
         self.live.completed -= out;
-        if self.live.loaded || self.live.has_the_cpu {
-            self.cpu.perf.advance(gone.counts.clock);
-            self.live.passed.guest += gone.counts.clock;
-        }
+        self.cpu.perf.advance(elapsed);
+        self.live.passed.guest += elapsed;
         if !self.live.loaded {
             return;
         }
@@ -343,8 +351,11 @@ impl Inside<'_> {
 
     /// The guest is in HLT, which it has retired: its task leaves the CPU.
     pub fn halt(&mut self, now: Now<'_>) {
-        if !self.live.loaded {
-            return self.come(now);
+        let at = now.counts.kernel.instructions.wrapping_add(now.counts.user.instructions);
+        if self.live.halted_at.replace(at) == Some(at) || !self.live.loaded {
+            // It was scheduled in, and nothing has woken it.
+            self.come(now);
+            return self.put();
         }
         // HLT is the last instruction that is in its counts.
         self.count_completed(true);

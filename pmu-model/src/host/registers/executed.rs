@@ -39,7 +39,9 @@ impl Sums {
             mine.conditional = mine.conditional.wrapping_add(more.conditional);
         }
         self.counts.cycles = self.counts.cycles.wrapping_add(counts.cycles);
+        self.counts.user_waits = self.counts.user_waits.wrapping_add(counts.user_waits);
         self.counts.clock = self.counts.clock.wrapping_add(counts.clock);
+        self.counts.pace = counts.pace;
         let Some(signals) = &gone.signals else { return };
         for (ring, s) in [Ring::Kernel, Ring::User].into_iter().flat_map(|r| Signal::ALL.iter().map(move |s| (r, *s))) {
             let mine = &mut self.signals.of_mut(ring)[s];
