@@ -151,12 +151,12 @@ impl Machine {
 
     /// The host's account of each processor, up to now; empty without a hypervisor.
     pub fn outcomes(&mut self) -> Vec<Outcome> {
-        let cpus = self.cpus.iter().zip(&mut self.pmus).zip(&mut self.hosts);
-        let outcome = |((cpu, pmu), host): ((&Box<Cpu>, &mut Pmu), &mut Hosted)| {
-            let (counts, signals) = (cpu.counts(), pmu.signals());
-            host.outcome(Now { counts: &counts, signals: Some(&signals) })
+        let counts: Vec<Counts> = self.counts();
+        let seats = counts.iter().zip(&mut self.pmus).zip(&mut self.hosts);
+        let outcome = |((counts, pmu), host): ((_, &mut Pmu), &mut Hosted)| {
+            host.outcome(Now { counts, signals: Some(&pmu.signals()) })
         };
-        cpus.map(outcome).collect()
+        seats.map(outcome).collect()
     }
 
     /// The host's side of the first processor.

@@ -122,8 +122,8 @@ impl Machine {
     pub fn new(code: &Code, ratio: u8) -> Machine {
         let ram = Arc::new(Ram::new(RAM_BYTES, &[]).unwrap());
         let put = |at: u64, bytes: &[u8]| assert!(ram.write(Gpa(at), bytes));
-        put(TABLES, &(TABLES + 0x1000 | 7).to_le_bytes());
-        put(TABLES + 0x1000, &(TABLES + 0x2000 | 7).to_le_bytes());
+        put(TABLES, &((TABLES + 0x1000) | 7).to_le_bytes());
+        put(TABLES + 0x1000, &((TABLES + 0x2000) | 7).to_le_bytes());
         for n in 0..RAM_BYTES >> 21 {
             put(TABLES + 0x2000 + 8 * n, &(n << 21 | 0x87).to_le_bytes());
         }
