@@ -182,7 +182,7 @@ impl AccessCosts {
 /// What is behind the registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Behind {
-    Streams(Streams),
+    Streams(Box<Streams>),
     Executed(Box<Executed>),
 }
 
@@ -198,12 +198,12 @@ pub struct Pmu {
 impl Pmu {
     /// Over streams of facts. As after reset, but with nothing enabled globally: an operating system has taken it over.
     pub fn new(shape: Shape) -> Pmu {
-        Pmu { shape, behind: Behind::Streams(Streams::new(shape)), traffic: Traffic::default() }
+        Pmu { shape, behind: Behind::Streams(Box::new(Streams::new(shape))), traffic: Traffic::default() }
     }
 
     /// The same over what is really executed.
     pub fn executed(shape: Shape) -> Pmu {
-        Pmu { shape, behind: Behind::Executed(Box::new(Executed::new())), traffic: Traffic::default() }
+        Pmu { shape, behind: Behind::Executed(Box::default()), traffic: Traffic::default() }
     }
 
     /// What it has.
