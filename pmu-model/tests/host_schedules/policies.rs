@@ -310,18 +310,6 @@ fn under_every_policy_guest_and_host_see_what_they_did() {
     }
 }
 
-/// The oracle again, with the unit of `pmu_model` behind the registers instead of streams.
-#[test]
-fn under_every_policy_both_see_what_they_did_on_the_unit_that_counts_what_is_executed() {
-    for (n, policy) in (0..).zip(Policy::every()) {
-        hold(SCHEDULES / 100, 40, step, |steps| {
-            let mut run = Run::on(PhysicalCpu::executed(0, shape_of(n), policy));
-            steps.iter().for_each(|step| run.take(*step));
-            run.finish();
-        });
-    }
-}
-
 /// P2b: the same schedule under the same policy with and without phase 2.
 #[test]
 fn selective_switching_never_writes_more() {

@@ -261,14 +261,15 @@ impl<'a> Run<'a> {
             };
             guest.pass(place, cycles, percent);
             let to = core.now.saturating_add(cycles);
-            let stay = Stay { guest: g, cpu: core.cpu.id, place, from: core.now, to };
             let last = self.staying[g].and_then(|n| self.stays.get_mut(n));
-            let goes_on = |last: &&mut Stay| (last.cpu, last.place, last.to) == (stay.cpu, stay.place, stay.from);
+            // Another CPU may be ahead by a step when a vCPU leaves it: it is in one place at a time all the same.
+            let from = last.as_ref().map_or(core.now, |last| core.now.max(last.to));
+            let goes_on = |last: &&mut Stay| (last.cpu, last.place, last.to) == (core.cpu.id, place, from);
             match last.filter(goes_on) {
-                Some(last) => last.to = to,
-                None if cycles != 0 => {
+                Some(last) => last.to = last.to.max(to),
+                None if to > from => {
                     self.staying[g] = Some(self.stays.len());
-                    self.stays.push(stay);
+                    self.stays.push(Stay { guest: g, cpu: core.cpu.id, place, from, to });
                 }
                 None => {}
             }
