@@ -115,6 +115,9 @@ impl Spaces {
     }
 }
 
+/// Bytes of the largest access that a fast form makes.
+const MOST_BYTES: u64 = 64;
+
 impl Cpu {
     fn new_generation(&mut self) -> u16 {
         if self.spaces.last_generation == LAST_GENERATION {
@@ -293,7 +296,10 @@ impl Cpu {
 
     /// Fills the TLB context in force for linear address `at`.
     pub(super) fn refill(&mut self, at: u64, write: bool) -> Refill {
-        if self.checking_data() || self.is_64bit() && !self.canonical(at) || !self.is_64bit() && at >> 32 != 0 {
+        // Where an access might run beyond the last address there is, the general way tells which exception it raises.
+        let end = at.wrapping_add(MOST_BYTES - 1);
+        let there = |at| if self.is_64bit() { self.canonical(at) } else { at >> 32 == 0 };
+        if self.checking_data() || !there(at) || !there(end) {
             return Refill::Special;
         }
         let who = self.who();
