@@ -140,6 +140,7 @@ const TABLE: &[Row] = &[
     constant!(0x3fd, "MSR_CORE_C6_RESIDENCY", 0),
     row(0x400, 0x40f, "IA32_MCi_CTL, _STATUS, _ADDR, _MISC", machine_check, set_machine_check),
     // Units of 1/8 W, 2^-14 J and 2^-10 s; a thermal design power of 300 W.
+    constant!(0x601, "MSR_VR_CURRENT_CONFIG", 0),
     constant!(0x606, "MSR_RAPL_POWER_UNIT", 0xa_0e03),
     constant!(0x60b, "MSR_PKGC6_IRTL", 0),
     constant!(0x610, "MSR_PKG_POWER_LIMIT", 0),
@@ -187,7 +188,6 @@ const ELSEWHERE: &[(u32, u32, &str)] = &[
     (0x392, 0x392, "IA32_PERF_GLOBAL_INUSE"), (0x3f1, 0x3f1, "IA32_PEBS_ENABLE"), (0x3f2, 0x3f2, "MSR_PEBS_DATA_CFG"),
     (0x3f6, 0x3f6, "MSR_PEBS_LD_LAT"), (0x3f7, 0x3f7, "MSR_PEBS_FRONTEND"), (0x480, 0x493, "IA32_VMX_n"),
     (0x4c1, 0x4c8, "IA32_A_PMCn"), (0x560, 0x571, "IA32_RTIT_n"), (0x600, 0x600, "IA32_DS_AREA"),
-    (0x601, 0x601, "MSR_VR_CURRENT_CONFIG"),
     (0x620, 0x621, "MSR_UNCORE_RATIO_n"), (0x639, 0x639, "MSR_PP0_ENERGY_STATUS"),
     (0x641, 0x641, "MSR_PP1_ENERGY_STATUS"), (0x64d, 0x64d, "MSR_PLATFORM_ENERGY_STATUS"),
     (0x6a0, 0x6a8, "IA32_CET_n"), (0x770, 0x777, "IA32_HWP_n"), (0x985, 0x98a, "IA32_UINTR_n"),
