@@ -1,13 +1,15 @@
 //! Debian's stock kernel boots to user space, counts, powers off, and does so the same way every time.
 //!
-//! The image comes by package through [`image::debian`], out of the cache when it is there. Without it and without a
+//! The image comes by package through `packages`, out of the cache when it is there. Without it and without a
 //! package mirror these tests say so and pass.
+
+mod packages;
 
 use std::fs;
 use std::sync::OnceLock;
 use std::thread;
 
-use frontend::image::{self, Image, ImageError, Options};
+use frontend::image::Image;
 use frontend::pc::{End, Limits, Machine, Quiet, Setup};
 use tracing::Level;
 
@@ -42,21 +44,7 @@ struct Boot {
 /// The image, or `None` where it cannot be had.
 fn image() -> Option<&'static Image> {
     static IMAGE: OnceLock<Option<Image>> = OnceLock::new();
-    IMAGE
-        .get_or_init(|| {
-            let options =
-                Options { kernel: "6.1".to_owned(), with: Vec::new(), offline: None, cache: None, refresh: false };
-            let made = image::debian_cached("6.1", None);
-            match made.map_or_else(|| image::debian(&options, &mut |_| {}), Ok) {
-                Ok(image) => Some(image),
-                Err(ImageError::Wanted { cause, .. }) => {
-                    eprintln!("skipped: no Debian image in the cache, and no package mirror: {cause}");
-                    None
-                }
-                Err(error) => panic!("the image cannot be made: {error}"),
-            }
-        })
-        .as_ref()
+    IMAGE.get_or_init(packages::debian_cached).as_ref()
 }
 
 fn boot(image: &Image, processors: u32) -> Boot {

@@ -1,10 +1,12 @@
 //! The machine as a guest: Debian's `perf stat` and the lessons under every way of making a guest's PMU, while the host
 //! profiles.
 //!
-//! Debian comes by package through [`image::debian`], with perf, out of the cache when it is there; without it and without
+//! Debian comes by package through `packages`, with perf, out of the cache when it is there; without it and without
 //! a package mirror that test says so and passes.
 
-use frontend::image::{self, Image, ImageError, Options};
+mod packages;
+
+use frontend::image::Image;
 use frontend::pc::{End, Limits, Machine, Quiet, Setup, TSC_MHZ};
 use pmu_model::host::attr::{Attr, Exclude};
 use pmu_model::host::exits::ExitTable;
@@ -184,20 +186,6 @@ fn a_mediated_guest_and_an_event_that_counts_guests_are_refused_beside_each_othe
 
 // ---- Debian
 
-/// The image, or `None` where it cannot be had.
-fn image() -> Option<Image> {
-    let with = vec!["perf".to_owned()];
-    let options = Options { kernel: "6.1".to_owned(), with, offline: None, cache: None, refresh: false };
-    match image::debian(&options, &mut |_| {}) {
-        Ok(image) => Some(image),
-        Err(ImageError::Wanted { cause, .. }) => {
-            eprintln!("skipped: no Debian image in the cache, and no package mirror: {cause}");
-            None
-        }
-        Err(error) => panic!("the image cannot be made: {error}"),
-    }
-}
-
 /// Turns of the fixed program's loop, and the instructions and branches of all of it: a MOV, the loop, and exit.
 const TURNS: u32 = 1_000_000;
 const FIXED: u64 = 2 * TURNS as u64 + 4;
@@ -266,7 +254,7 @@ fn printed(run: &Run, event: &str) -> Vec<String> {
 /// while host events run that count the guest too or do not; or the loss is the one that the mode predicts.
 #[test]
 fn debian_s_perf_stat_is_exact_under_every_vpmu_or_loses_what_the_mode_says() {
-    let Some(image) = image() else { return };
+    let Some(image) = packages::debian(&["perf"]) else { return };
     let exact = vec![FIXED.to_string(); 2];
     let profile =
         [event("host", INSTRUCTIONS, "H"), event("all", INSTRUCTIONS, ""), event("guest user", BRANCHES, "uG")];

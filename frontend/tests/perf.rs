@@ -1,8 +1,10 @@
 //! Linux's own perf in Debian's guest, and the same counts from outside: a slice of `suites/perf`, whose script of checks
 //! it runs. Without an image and without a package mirror it says so and passes.
 
+mod packages;
+
 use assert_cmd::Command;
-use frontend::image::{self, Image, ImageError, Options, initramfs, tree::Node, tree::Tree};
+use frontend::image::{Image, initramfs, tree::Node, tree::Tree};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -13,20 +15,6 @@ const CHECKS: &str = include_str!("../../suites/perf/guest.sh");
 /// What perf counts of two programs, for a comparison.
 const COUNTED: &str = "for c in 'true' 'seq 1 5000'; do set -- $c; \
                        perf stat -x, -o /tmp/n -e instructions:u $c > /dev/null; sed -n \"s/^\\([0-9]*\\),.*/counted $1 \\1/p\" /tmp/n; done";
-
-/// The image with perf, or `None` where it cannot be had.
-fn debian() -> Option<Image> {
-    let with = vec!["perf".to_owned()];
-    let options = Options { kernel: "6.1".to_owned(), with, offline: None, cache: None, refresh: false };
-    match image::debian(&options, &mut |_| {}) {
-        Ok(image) => Some(image),
-        Err(ImageError::Wanted { cause, .. }) => {
-            eprintln!("skipped: no Debian image in the cache, and no package mirror: {cause}");
-            None
-        }
-        Err(error) => panic!("the image cannot be made: {error}"),
-    }
-}
 
 /// The image's initrd with a script behind it, which the kernel unpacks too.
 fn with_script(image: &Image, script: &str, to: &Path) {
@@ -62,7 +50,7 @@ fn outside(report: &Value, name: &str) -> Vec<u64> {
 
 #[test]
 fn perf_counts_in_the_guest_what_is_counted_by_process_from_outside() {
-    let Some(image) = debian() else { return };
+    let Some(image) = packages::debian(&["perf"]) else { return };
     for processors in ["1", "2"] {
         let (console, report) = boot(&image, COUNTED, processors);
         let mut compared = 0;
@@ -79,7 +67,7 @@ fn perf_counts_in_the_guest_what_is_counted_by_process_from_outside() {
 
 #[test]
 fn the_guests_own_perf_passes_a_slice_of_the_acceptance() {
-    let Some(image) = debian() else { return };
+    let Some(image) = packages::debian(&["perf"]) else { return };
     let checks = format!("set -- boot stat ring topdown\n{CHECKS}");
     let (console, _) = boot(&image, &checks, "1");
     let lines = |word: &str| console.lines().filter(|l| l.starts_with(word)).collect::<Vec<_>>();

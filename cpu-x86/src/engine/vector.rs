@@ -116,6 +116,20 @@ unsafe fn operate<const O: usize, const K: usize>(to: *mut u8, a: *const u8, b: 
     unsafe { clear::<K>(to) }
 }
 
+/// Scalar floating point: the register at `to` = `a` with the low element `a` O `b`; false, and nothing is changed, when
+/// the host cannot tell.
+#[inline(always)]
+unsafe fn scalar_of_three<const O: usize, const W: usize>(to: *mut u8, a: *const u8, b: *const u8) -> bool {
+    // SAFETY: `to` and `a` are registers, `b` is one or an element in memory.
+    unsafe {
+        let Some(r) = scalar::<O, W>(get_host::<W>(a), get_host::<W>(b)) else { return false };
+        copy::<4>(to, a);
+        put_host::<W>(to, r);
+        clear::<4>(to);
+    }
+    true
+}
+
 /// Packed floating point: the register at `to` = `a` O `b`; false, and nothing is changed, when the host cannot tell.
 #[inline(always)]
 unsafe fn packed<const O: usize, const W: usize, const K: usize>(to: *mut u8, a: *const u8, b: *const u8) -> bool {
@@ -258,14 +272,8 @@ body! {
     /// Scalar floating point of three operands: a = b with the low element b O c
     Fp3Rr<O, W>(cpu, op) {
         let (a, b) = (vec(cpu, (*op).b), vec(cpu, (*op).c));
-        let to = vec(cpu, (*op).a);
-        match scalar::<O, W>(get_host::<W>(a), get_host::<W>(b)) {
-            Some(r) if quiet(cpu) => {
-                copy::<4>(to, a);
-                put_host::<W>(to, r);
-                clear::<4>(to);
-            }
-            _ => return leave(cpu, Leave::General),
+        if !quiet(cpu) || !scalar_of_three::<O, W>(vec(cpu, (*op).a), a, b) {
+            return leave(cpu, Leave::General);
         }
         op.add(1)
     }
@@ -273,14 +281,8 @@ body! {
     Fp3Rm<O, W>(cpu, op) {
         let b = hit!(host::<Eye, W, false>(cpu, ea::<5>(cpu, op)));
         let a = vec(cpu, (*op).d);
-        let to = vec(cpu, (*op).a);
-        match scalar::<O, W>(get_host::<W>(a), get_host::<W>(b)) {
-            Some(r) if quiet(cpu) => {
-                copy::<4>(to, a);
-                put_host::<W>(to, r);
-                clear::<4>(to);
-            }
-            _ => return leave(cpu, Leave::General),
+        if !quiet(cpu) || !scalar_of_three::<O, W>(vec(cpu, (*op).a), a, b) {
+            return leave(cpu, Leave::General);
         }
         op.add(1)
     }

@@ -71,6 +71,9 @@ impl Doors for Under<'_> {
     fn cpuid(&mut self, leaf: u32, _subleaf: u32) -> Option<[u32; 4]> {
         self.host.inside().cpuid(leaf)
     }
+    fn init(&mut self, now: &Counts) {
+        self.seat.init(now);
+    }
     fn send_ipi(&mut self, icr: u64) {
         self.seat.send_ipi(icr);
     }
@@ -98,6 +101,9 @@ impl Doors for Under<'_> {
     }
     fn marked(&mut self, value: u32) {
         self.seat.marked(value);
+    }
+    fn space_loaded(&mut self) {
+        self.seat.space_loaded();
     }
     fn wants_attention(&self) -> bool {
         self.seat.wants_attention()

@@ -117,7 +117,7 @@ pub fn stubs() -> Vec<u8> {
     for vector in 0u64..256 {
         let mut c = Code::new(place::STUBS + 16 * vector);
         match vector {
-            2 | 32.. if vector != place::SYSTEM_CALL.into() => {}
+            2 | 32.. if vector != u64::from(place::SYSTEM_CALL) => {}
             0..32 if CODED >> vector & 1 == 0 => c.raw(&[0x6a, 0]),
             // POP R11; ADD RSP, 32; JMP R11.
             0x80 => c.raw(&[0x41, 0x5b, 0x48, 0x83, 0xc4, 0x20, 0x41, 0xff, 0xe3]),

@@ -24,14 +24,6 @@ struct Board {
 }
 
 impl Doors for Board {
-    fn memory_read(&mut self, _at: Gpa, _bytes: u32, _now: &Counts) -> u64 {
-        u64::MAX
-    }
-    fn memory_write(&mut self, _at: Gpa, _bytes: u32, _value: u64, _now: &Counts) {}
-    fn port_read(&mut self, _port: u16, _bytes: u32, _now: &Counts) -> u32 {
-        u32::MAX
-    }
-    fn port_write(&mut self, _port: u16, _bytes: u32, _value: u32, _now: &Counts) {}
     fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
         self.pmu.msr_read(msr, now)
     }
@@ -56,11 +48,6 @@ impl Doors for Board {
     fn init(&mut self, now: &Counts) {
         self.pmu.init(now);
     }
-    fn send_ipi(&mut self, _icr: u64) {}
-    fn end_of_interrupt(&mut self, _vector: u8) {}
-    fn acknowledge_pic(&mut self) -> u8 {
-        0xff
-    }
     fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
         self.pmu.deadline(now, ring)
     }
@@ -69,9 +56,6 @@ impl Doors for Board {
     }
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         self.pmu.monitor()
-    }
-    fn wants_attention(&self) -> bool {
-        false
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::approximate::{SINGLE, rcp14, rsqrt14};
 use super::describe::{Formula, Row};
+use crate::exec::simd::fma::{ADD, NEGATED_ADD, NEGATED_SUB, Real, SUB, fused};
 use crate::exec::simd::{Form, Kernel, V, flags, holds, signals};
 use iced_x86::Mnemonic;
 use softfp::{Env, Rounding, f16, f32};
@@ -24,7 +25,7 @@ macro_rules! half {
 /// A fused product and sum: the order of the operands, what is negated in even elements and in odd ones.
 macro_rules! fused {
     ($order:literal, $even:ident, $odd:ident) => {
-        Row::of(Formula::Shared(Kernel::Fp3(fused::<$order, $even, $odd>)), 2)
+        Row::of(Formula::Shared(Kernel::Fp3(fused::<u16, $order, $even, $odd>)), 2)
     };
 }
 /// A complex product, plus the old value or not, of the second operand or its conjugate.
@@ -33,14 +34,6 @@ macro_rules! complex {
         Row::of(Formula::Real(|c, a, b, _, env| complex::<$adds, $conjugates>(c, a, b, env)), 4)
     };
 }
-
-/// What is negated before a product is added to an addend.
-const ADD: u8 = 0;
-const SUB: u8 = ADDEND;
-const NEGATED_ADD: u8 = PRODUCT;
-const NEGATED_SUB: u8 = PRODUCT | ADDEND;
-const PRODUCT: u8 = 1;
-const ADDEND: u8 = 2;
 
 /// The row of `m`.
 #[rustfmt::skip] // One row a mnemonic.
@@ -123,27 +116,6 @@ fn ordered(a: &V, b: &V, signaling: bool, env: &mut Env) -> u64 {
     flags(f16::compare(a.get(0), b.get(0), signaling, env))
 }
 
-/// `x` with the sign changed, unless it is a NaN.
-fn negated(x: u16, negate: bool) -> u16 {
-    x ^ u16::from(negate && x & 0x7fff <= 0x7c00) << 15
-}
-
-/// The factors and the addend in the order that the digits say: `c` is operand 1, `a` 2, `b` 3.
-fn fused<const ORDER: u16, const EVEN: u8, const ODD: u8>(a: &V, b: &V, c: &V, n: usize, env: &mut Env) -> V {
-    let mut r = *c;
-    for k in 0..n {
-        let what = if k & 1 == 0 { EVEN } else { ODD };
-        let (a, b, c) = (a.get::<u16>(k), b.get(k), c.get(k));
-        let (x, y, z) = match ORDER {
-            132 => (c, b, a),
-            213 => (a, c, b),
-            _ => (a, b, c),
-        };
-        r.put(k, f16::fma(negated(x, what & PRODUCT != 0), y, negated(z, what & ADDEND != 0), env));
-    }
-    r
-}
-
 /// The real parts are in the low halves.
 fn complex<const ADDS: bool, const CONJUGATES: bool>(c: u64, a: u64, b: u64, env: &mut Env) -> u64 {
     let parts = |v: u64| (v as u16, (v >> 16) as u16);
@@ -153,8 +125,8 @@ fn complex<const ADDS: bool, const CONJUGATES: bool>(c: u64, a: u64, b: u64, env
     } else {
         (f16::mul(ar, br, env), f16::mul(ai, br, env))
     };
-    let r = f16::fma(negated(ai, !CONJUGATES), bi, r, env);
-    let i = f16::fma(negated(ar, CONJUGATES), bi, i, env);
+    let r = f16::fma(ai.negated(!CONJUGATES), bi, r, env);
+    let i = f16::fma(ar.negated(CONJUGATES), bi, i, env);
     u64::from(r) | u64::from(i) << 16
 }
 

@@ -16,7 +16,7 @@ mod control;
 mod convert;
 mod describe;
 mod dot;
-mod fma;
+pub(in crate::exec) mod fma;
 mod fp;
 mod galois;
 mod integer;
