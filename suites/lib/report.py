@@ -37,6 +37,15 @@ class Report:
     def known(self) -> "Known":
         return Known(self.suite)
 
+    def unbuilt(self, work: Path, wanted: re.Pattern) -> None:
+        """Reads which programs a recipe could not build (`.failed` in `work`): known, or failures."""
+        known, list_of = self.known(), work / ".failed"
+        for name in list_of.read_text().split() if list_of.exists() else []:
+            if wanted.match(name) and known.skip(name):
+                self.skipped.append(f"{name}: {known.skip(name)}")
+            elif wanted.match(name):
+                self.failed.append(f"{name}: does not build")
+
     def show(self) -> None:
         for name in self.skipped:
             print(f"  skipped: {name}")
