@@ -52,7 +52,7 @@ LISTINGS = re.compile(r"(^| )(-save-temps|-fdump-\S+|-dp|-dA|-fverbose-asm|-fopt
 
 def directives(text: str, name: str) -> list[tuple[str, str]]:
     """The arguments of `{ dg-NAME ... }`, each with the target it is for (or none)."""
-    pattern = r'\{ *dg-' + name + r' +(?:"((?:[^"\\]|\\.)*)"|([^\s"{}]+))(?: *\{ *target +(.*?)\} *\}| *\})'
+    pattern = r'\{ *dg-' + name + r' +\{? *(?:"((?:[^"\\]|\\.)*)" *\}?|([^\s"{}]+))(?: *\{ *target +(.*?)\} *\}| *\})'
     found = re.findall(pattern, text)
     return [((quoted or bare).replace('\\"', '"'), target.strip()) for quoted, bare, target in found]
 

@@ -12,12 +12,12 @@ MODULES = """
 	abc array ast asyncgen audioop augassign base64 bigmem binascii binop bisect bool buffer builtin bytes bz2 calendar call
 	charmapcodec class cmath codecs colorsys compare complex configparser contains copy coroutines crypt csv ctypes dataclasses
 	datetime decorators defaultdict deque descr dict dictcomps difflib enum enumerate exceptions fcntl fileio float fork1
-	format fractions frozen fstring functools generators getargs2 grammar hash hashlib heapq hmac html index int
-	int_literal io isinstance iter itertools json keyword kqueue list listcomps locale long longexp lzma math memoryio
-	memoryview minidom mmap module multibytecodec numeric_tower opcodes operator ordered_dict os pickle pipes poll posix pow
+	format fractions frozen fstring functools generators grammar hash hashlib heapq hmac html index int
+	int_literal io isinstance iter itertools json keyword list locale long longexp lzma math memoryio
+	memoryview minidom mmap module multibytecodec numeric_tower opcodes operator ordered_dict os pickle pipes poll pow
 	pprint print property pulldom pwd queue quopri raise random range re richcmp rlcompleter sax scope select set shelve
-	shlex signal slice sort statistics strftime string string_literals struct strtod subclassinit super symtable sys_setprofile
-	syntax tarfile tempfile textwrap thread threading time timeit tokenize tuple types ucn unary unicode unicodedata
+	shlex slice sort statistics strftime string string_literals struct strtod subclassinit super symtable sys_setprofile
+	syntax tempfile textwrap thread threading time timeit tokenize tuple types ucn unary unicode unicodedata
 	unpack urlparse userdict userlist userstring uu uuid wait3 wait4 weakref weakset with xml_etree yield_from zipfile zlib
 """.split()
 # A verdict is the end of a line; docstrings, times and addresses are not compared.
