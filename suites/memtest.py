@@ -1,6 +1,7 @@
 """Memtest86+ runs one full pass over the guest's memory and finds no error.
 
-Debian's memtest86+ (a bzImage) reports on the serial port as on a screen, whose lines are read off what it draws.
+Debian's memtest86+ (a bzImage) reports on the serial port as on a screen, whose lines are read off what it draws. A pass is all of
+its 11 tests; the last waits twice 80 seconds of the guest's time, which is most of what it takes here.
 """
 import re
 import shlex
@@ -10,8 +11,6 @@ import time
 from report import Context, Report
 
 ROWS, COLUMNS = 25, 80
-# What a pass is made of. Source: memtest86+ v6.10, app/main.c.
-TESTS = set(range(11))
 
 
 class Screen:
@@ -39,9 +38,9 @@ class Screen:
     def lines(self) -> list[str]:
         return ["".join(row).rstrip() for row in self.cells]
 
-    def number(self, name: str, between: str = ": +") -> int | None:
-        """The number behind a name."""
-        found = re.search(f"{name}{between}(\\d+)", "\n".join(self.lines()))
+    def number(self, name: str) -> int | None:
+        """The number behind a name and a colon."""
+        found = re.search(name + r": +(\d+)", "\n".join(self.lines()))
         return int(found[1]) if found else None
 
 
@@ -54,17 +53,15 @@ def run(context: Context) -> Report:
     megabytes = int(context.only or 8)
     fill = {"kernel": binary, "append": "console=ttyS0,115200 nopause nosm nobench nosmp", "mem": megabytes, "cpus": 1}
     screen, start = Screen(), time.monotonic()
-    tests = watch([word.format(**fill) for word in words], screen, 7200 * context.machine.scale)
+    watch([word.format(**fill) for word in words], screen, 7200 * context.machine.scale)
     context.machine.logs.mkdir(parents=True, exist_ok=True)
     (context.machine.logs / "memtest.log").write_text("\n".join(screen.lines()) + "\n")
-    report.passed = len(tests)
     report.lines = len(screen.lines())
     errors, passes = screen.number("Errors"), screen.number("Pass")
+    report.passed = passes or 0
     report.failed += [f"{errors} errors: see memtest.log"] if errors != 0 else []
     report.failed += [f"no full pass in {time.monotonic() - start:.0f} s"] if not passes else []
-    report.failed += [f"test {number} was not seen" for number in sorted(TESTS - tests)] if passes else []
-    report.figures.append(f"{megabytes} MiB, {passes} pass, {errors} errors, tests {' '.join(map(str, sorted(tests)))}, "
-                          f"{clock(screen)} of the guest's time")
+    report.figures.append(f"{megabytes} MiB, {passes} pass, {errors} errors, {clock(screen)} of the guest's time")
     return report
 
 
@@ -74,17 +71,13 @@ def clock(screen: Screen) -> str:
     return found[1] if found else "no time"
 
 
-def watch(command: list[str], screen: Screen, seconds: float) -> set[int]:
-    """Runs memtest86+ until it has made a pass, found an error or used its time; gives the numbers of the tests it made."""
+def watch(command: list[str], screen: Screen, seconds: float) -> None:
+    """Runs memtest86+ until it has made a pass, found an error or used its time."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    tests, end = set(), time.monotonic() + seconds
+    end = time.monotonic() + seconds
     while time.monotonic() < end and (got := process.stdout.read1(1 << 16)):
-        # One move of the cursor after the other, so that no test is missed that is over within a read.
-        for part in re.split(r"(?=\x1b)", got.decode("utf8", "replace")):
-            screen.feed(part)
-            tests |= {number} if (number := screen.number("Test #", "")) is not None else set()
+        screen.feed(got.decode("utf8", "replace"))
         if screen.number("Pass") or screen.number("Errors"):
             break
     process.kill()
     process.wait()
-    return tests
