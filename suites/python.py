@@ -10,12 +10,13 @@ from report import Context, Report
 
 PACKAGES = ["python3.11", "libpython3.11-testsuite", "libpython3.11-stdlib"]
 GROUPS = {
-    "numbers": "math cmath float complex long int int_literal fractions numeric_tower pow bool binop unary index range random strtod "
-               "colorsys audioop hash",
+    "numbers": "math cmath float complex long int int_literal fractions numeric_tower pow bool binop unary index range random "
+               "strtod colorsys audioop hash",
     "bytes": "array struct binascii base64 bytes memoryview zlib hashlib hmac uu quopri memoryio fileio",
     "text": "codecs unicode ucn format fstring string re textwrap difflib json csv",
     "containers": "list dict set tuple deque heapq bisect sort itertools slice enumerate defaultdict ordered_dict iter",
-    "language": "builtin generators coroutines exceptions functools grammar decorators dataclasses enum isinstance call scope super",
+    "language": "builtin generators coroutines exceptions functools grammar decorators dataclasses enum "
+                "isinstance call scope super",
     "system": "ctypes mmap thread fcntl datetime time locale pwd",
 }
 # A verdict is the end of a line; docstrings, times and addresses are not compared.
