@@ -233,7 +233,7 @@ impl Cpu {
     pub fn read_msr(&mut self, msr: u32) -> Result<u64, Stop> {
         let read = match find(msr) {
             Some(row) => Some((row.read)(self, msr)),
-            None => self.with_doors(|doors, now| doors.msr_read(msr, now)),
+            None => self.with_doors(|doors, now| doors.pmu().msr_read(msr, now)),
         };
         read.unwrap_or_else(|| self.refuse(msr, None)).map_err(|Refused| Stop::gp(0))
     }
@@ -247,7 +247,7 @@ impl Cpu {
         self.engine.look = true;
         let written = match find(msr) {
             Some(row) => Some((row.write)(self, msr, v)),
-            None => self.with_doors(|doors, now| doors.msr_write(msr, v, now)),
+            None => self.with_doors(|doors, now| doors.pmu().msr_write(msr, v, now)),
         };
         // A monitor may want to hear from now on of accesses that were left out so far.
         self.tell_all();
@@ -339,7 +339,7 @@ impl Cpu {
         let absent = u64::from(self.features.lbr);
         only(v, DEBUGCTL_LEGAL)?;
         self.msr.debugctl = v & !absent;
-        let _ = self.with_doors(|doors, now| doors.msr_write(msr, v, now));
+        let _ = self.with_doors(|doors, now| doors.pmu().msr_write(msr, v, now));
         Ok(())
     }
 

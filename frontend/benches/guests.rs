@@ -1,4 +1,5 @@
-//! Guest MIPS of the bare-metal guests of `../shared/bench/guests`, on unhalted, on its peers and natively.
+//! Guest MIPS of bare-metal guests, on unhalted, on its peers and natively: those of `../shared/bench/guests`, and five of
+//! vector instructions in `benches/guests`.
 //!
 //! `cargo bench --bench guests -- [--rounds N] [--peers unhalted,qemu,bochs,native] [GUEST...]`
 //!
@@ -7,8 +8,8 @@
 //!
 //! Every round runs each guest on each peer in turn, so that a change of the machine's mood meets all of them; the median
 //! of the rounds counts. Time is the CPU time of the process between the guest's BEGIN and END markers. The checksums
-//! that the guests print must be right. Instruction counts and checksums: `../shared/bench/guests/README.md` (a REP
-//! iteration counts as one instruction).
+//! that the guests print must be right. Instruction counts and checksums: `../shared/bench/guests/README.md`; those of the
+//! vector guests are unhalted's own, and QEMU's with `-icount` (a REP iteration counts as one instruction).
 
 mod watch;
 
@@ -36,9 +37,19 @@ const GUESTS: [(&str, u64, &str); 10] = [
     ("mixed",    979_461_522, "2abb423e4b922834"),
 ];
 
+/// Likewise, those of vector instructions; a mean of their own.
+#[rustfmt::skip] // a table
+const VECTOR: [(&str, u64, &str); 5] = [
+    ("nbody_sse2",   523_027_393, "db848183f48b41df"),
+    ("nbody_avx2",   280_027_372, "f14b8f6a2677881"),
+    ("memcpy",     1_187_807_097, "eff6fd3eaf323292"),
+    ("sha_ni",        83_499_744, "90d431363b8f0e44"),
+    ("aes_ni",       914_886_099, "bf1a5a6b8e576915"),
+];
+
 /// Parts of guests that are worth a row of their own: name as in the PHASE marker, instructions.
 #[rustfmt::skip] // a table
-const PHASES: [(&str, u64); 7] = [
+const PHASES: [(&str, u64); 10] = [
     ("string.rep-page",  212_380_833),
     ("string.rep-short", 268_895_359),
     ("string.byte-scan", 763_044_076),
@@ -46,6 +57,9 @@ const PHASES: [(&str, u64); 7] = [
     ("mmu.syscall",      300_000_071),
     ("mmu.int80",        156_000_072),
     ("mmu.cr3",           78_000_022),
+    ("memcpy.movsb",     332_357_419),
+    ("memcpy.sse2",      455_625_968),
+    ("memcpy.avx2",      399_820_319),
 ];
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -79,13 +93,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("guests");
     let mut peers = arguments.peers.clone();
-    if let Err(problem) = make(&arguments.source, &built, "all") {
+    if let Err(problem) = make(&arguments, &built, "all") {
         eprintln!("the guests cannot be built: {problem}");
         return ExitCode::FAILURE;
     }
     peers.retain(|peer| can_run(peer, &arguments, &built));
     let chosen = |name: &str| arguments.guests.is_empty() || arguments.guests.iter().any(|g| name.contains(g.as_str()));
-    let guests: Vec<_> = GUESTS.iter().filter(|(name, ..)| chosen(name)).collect();
+    let guests: Vec<_> = GUESTS.iter().chain(&VECTOR).filter(|(name, ..)| chosen(name)).collect();
     let (mut times, mut failures) = (Times::new(), Vec::new());
     for round in 1..=arguments.rounds {
         for (name, _, sum) in &guests {
@@ -100,16 +114,21 @@ fn main() -> ExitCode {
         }
     }
     eprintln!();
-    print(&guests.iter().map(|(name, count, _)| (*name, *count)).collect::<Vec<_>>(), &peers, &times);
+    print(&peers, &times);
     failures.iter().for_each(|failure| eprintln!("FAILED {failure}"));
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn make(source: &Path, built: &Path, target: &str) -> Result<(), String> {
-    let mut command = Command::new("make");
-    command.arg("-s").arg("-C").arg(source).arg(format!("B={}", built.display())).arg(target);
-    let output = command.stdout(Stdio::null()).output().map_err(|e| format!("make: {e}"))?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+/// Builds the guests of both folders.
+fn make(arguments: &Arguments, built: &Path, target: &str) -> Result<(), String> {
+    let vector = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/guests"));
+    [arguments.source.as_path(), vector].into_iter().try_for_each(|folder| {
+        let mut command = Command::new("make");
+        command.arg("-s").arg("-C").arg(folder).arg(format!("B={}", built.display()));
+        command.arg(format!("SHARED={}", arguments.source.display())).arg(target);
+        let output = command.stdout(Stdio::null()).output().map_err(|e| format!("make: {e}"))?;
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    })
 }
 
 /// Whether `peer` is there; says why not.
@@ -124,7 +143,7 @@ fn can_run(peer: &str, arguments: &Arguments, built: &Path) -> bool {
         }
         "qemu" => (!answers("qemu-system-x86_64", "--version")).then(|| "install qemu-system-x86".to_owned()),
         "bochs" if !answers("bochs", "--help") => Some("install bochs, bochsbios and bochs-term".to_owned()),
-        "bochs" => make(&arguments.source, built, "iso")
+        "bochs" => make(arguments, built, "iso")
             .err()
             .map(|_| "it boots CD images: install grub-pc-bin, grub-common, xorriso and mtools".to_owned()),
         "native" => (!cfg!(target_arch = "x86_64")).then(|| "this machine is no x86-64".to_owned()),
@@ -153,11 +172,13 @@ fn arm(command: &mut Command, observed: bool) {
     command.args(fixed);
 }
 
-/// How `peer` runs the guest `name`; nothing where it cannot (`mmu` natively).
+/// How `peer` runs the guest `name`; nothing where it cannot (`mmu` natively, the SHA extensions in QEMU 7.2's TCG).
 fn command(peer: &str, name: &str, arguments: &Arguments, built: &Path) -> Option<(Command, Serial)> {
     let file = |ending: &str| built.join(format!("{name}.{ending}"));
     let mut command;
+    let vector = VECTOR.iter().any(|(known, ..)| *known == name);
     match peer {
+        "qemu" if name == "sha_ni" => return None,
         "unhalted" | "armed" | "observed" | "observed+armed" => {
             command = Command::new(&arguments.unhalted);
             command.arg("run").arg(file("mb")).arg("--no-summary");
@@ -173,10 +194,14 @@ fn command(peer: &str, name: &str, arguments: &Arguments, built: &Path) -> Optio
                 "-m 256 -display none -nodefaults -serial stdio -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4";
             command = Command::new("qemu-system-x86_64");
             command.args(fixed.split(' ')).arg("-kernel").arg(file("mb"));
+            if vector {
+                command.arg("-cpu").arg("max");
+            }
         }
         "bochs" => {
             let (settings, start) = (file("bochsrc"), built.join("bochs-start"));
-            fs::write(&settings, bochs_settings(&file("iso"), &file("bochs-log"))).ok()?;
+            let model = if vector { "corei7_icelake_u" } else { "corei7_haswell_4770" };
+            fs::write(&settings, bochs_settings(model, &file("iso"), &file("bochs-log"))).ok()?;
             fs::write(&start, "continue\n").ok()?;
             command = Command::new("bochs");
             command.arg("-q").arg("-f").arg(settings).arg("-rc").arg(start);
@@ -191,13 +216,13 @@ fn command(peer: &str, name: &str, arguments: &Arguments, built: &Path) -> Optio
 }
 
 /// Bochs 2.7 as Debian builds it: no window (a frame buffer nobody looks at), its debugger told to go on by `-rc`.
-fn bochs_settings(image: &Path, log: &Path) -> String {
+fn bochs_settings(model: &str, image: &Path, log: &Path) -> String {
     format!(
         "display_library: rfb, options=\"timeout=0\"\nmemory: guest=256, host=256\n\
          romimage: file=/usr/share/bochs/BIOS-bochs-latest\nvgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest\n\
          ata0: enabled=true\nata0-master: type=cdrom, path={}, status=inserted\nboot: cdrom\n\
          com1: enabled=true, mode=file, dev=/dev/stderr\n\
-         cpu: model=corei7_haswell_4770, count=1, ips=100000000, ignore_bad_msrs=1\nclock: sync=none, time0=local\n\
+         cpu: model={model}, count=1, ips=100000000, ignore_bad_msrs=1\nclock: sync=none, time0=local\n\
          sound: driver=dummy\nspeaker: enabled=0\nlog: {}\npanic: action=fatal\n",
         image.display(),
         log.display()
@@ -229,8 +254,8 @@ fn note(lines: &[Line], name: &str, sum: &str, peer: &str, times: &mut Times) ->
     Err(format!("no END marker; its last lines, last first: {tail:?}"))
 }
 
-/// Prints the table.
-fn print(guests: &[(&str, u64)], peers: &[String], times: &Times) {
+/// Prints the table: a row for each guest that ran, a mean under each kind of them, and parts of guests.
+fn print(peers: &[String], times: &Times) {
     let speed = |name: &str, count: u64, peer: &str| {
         let cpu_s = median(times.get(name)?.get(peer)?.clone())?;
         Some(count as f64 / cpu_s / 1e6)
@@ -250,11 +275,16 @@ fn print(guests: &[(&str, u64)], peers: &[String], times: &Times) {
         let cells: Vec<String> = row.iter().map(|v| figure(*v)).collect();
         println!("| {name} | {count} | {} |", cells.join(" | "));
     };
-    let rows: Vec<_> = guests.iter().map(|(name, count)| (*name, *count, row(name, *count))).collect();
-    rows.iter().for_each(|(name, count, row)| line(name, &figure(Some(*count as f64 / 1e6)), row));
-    let column = |n: usize| rows.iter().filter_map(|(.., row)| row[n]).collect::<Vec<_>>();
-    let means: Vec<Option<f64>> = (0..heads.len()).map(|n| geometric_mean(&column(n))).collect();
-    line("**geometric mean**", "", &means);
+    for (kind, guests) in [("geometric mean", &GUESTS[..]), ("geometric mean of vectors", &VECTOR[..])] {
+        let ran = guests.iter().filter(|(name, ..)| times.contains_key(*name));
+        let rows: Vec<_> = ran.map(|(name, count, _)| (*name, *count, row(name, *count))).collect();
+        rows.iter().for_each(|(name, count, row)| line(name, &figure(Some(*count as f64 / 1e6)), row));
+        let column = |n: usize| rows.iter().filter_map(|(.., row)| row[n]).collect::<Vec<_>>();
+        let means: Vec<Option<f64>> = (0..heads.len()).map(|n| geometric_mean(&column(n))).collect();
+        if !rows.is_empty() {
+            line(&format!("**{kind}**"), "", &means);
+        }
+    }
     for (name, count) in PHASES.iter().filter(|(name, _)| times.contains_key(*name)) {
         line(name, &figure(Some(*count as f64 / 1e6)), &row(name, *count));
     }
