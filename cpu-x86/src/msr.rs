@@ -142,7 +142,9 @@ const TABLE: &[Row] = &[
     // Units of 1/8 W, 2^-14 J and 2^-10 s; a thermal design power of 300 W.
     constant!(0x601, "MSR_VR_CURRENT_CONFIG", 0),
     constant!(0x606, "MSR_RAPL_POWER_UNIT", 0xa_0e03),
+    constant!(0x60a, "MSR_PKGC3_IRTL", 0),
     constant!(0x60b, "MSR_PKGC6_IRTL", 0),
+    constant!(0x60c, "MSR_PKGC7_IRTL", 0),
     constant!(0x610, "MSR_PKG_POWER_LIMIT", 0),
     constant!(0x611, "MSR_PKG_ENERGY_STATUS", 0),
     constant!(0x613, "MSR_PKG_PERF_STATUS", 0),
