@@ -2,6 +2,7 @@
 
 use super::op::{Block, Link, Op};
 use super::tlb::Entry;
+use crate::state::Cpu;
 
 /// Why the handlers returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(crate) enum Leave {
     Indirect,
     /// An op asks for its instruction to be run the general way, then to leave the block after it.
     General,
+    /// An op asks `Hot::book` to do what its fast form did not.
+    Book,
     /// An instruction raised or stopped: see `Cpu::stop`.
     Stopped,
     /// The instruction of the op completed, and something must be looked at; `next_rip` holds where to go on.
@@ -24,6 +27,10 @@ pub(crate) enum Leave {
     /// The last instruction of the block completed; `next_rip` holds where to go on.
     Ended,
 }
+
+/// Does an op the slow way, its operands at the `from` of [`Hot`]; gives the next op, or null when its instruction must
+/// be run the general way.
+pub(crate) type Book = unsafe fn(cpu: &mut Cpu, op: *const Op) -> *const Op;
 
 /// An entry of the jump cache: the linear address mixed with the code generation, and the block there.
 #[derive(Clone, Copy)]
@@ -61,6 +68,9 @@ pub(crate) struct Hot {
     pub miss_write: bool,
     pub miss_at: u64,
     pub leave: Leave,
+    /// See [`Leave::Book`].
+    pub book: Book,
+    pub from: [*const u8; 2],
     /// The op that left.
     pub left: *const Op,
     /// Target of an indirect branch.
