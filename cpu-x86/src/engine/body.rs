@@ -6,8 +6,8 @@
 //! base + (index << scale in bits 7:6 of `c`) + displacement.
 #![expect(unsafe_code, reason = "the hot path of the interpreter")]
 
-use super::hot::{Book, Leave};
-use super::op::Op;
+use super::hot::Leave;
+use super::op::{Book, Op};
 use super::tlb;
 use super::watch::Watch;
 use crate::alu::{self, Width, flag};

@@ -118,16 +118,18 @@ unsafe fn put_scalar<const W: usize>(to: *mut u8, a: *const u8, r: u64) {
     }
 }
 
-/// Operation `O` on the elements of 16 bytes, when the host's own is right in a quick environment.
+/// Operation `O` on the elements of 16 bytes by the host, and whether that is right in a quick environment. (Of an
+/// `Option` the compiler makes a choice between values in general registers.)
 #[inline(always)]
-fn fast_piece<const O: usize, const W: usize>(a: u128, b: u128) -> Option<u128> {
+fn fast_piece<const O: usize, const W: usize>(a: u128, b: u128) -> (u128, bool) {
     #[cfg(target_arch = "x86_64")]
     {
         on_host::fast::<O, W>(a, b)
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        each_element(W, |n| fast::<O, W>(element::<W>(a, n), element::<W>(b, n)))
+        let r = each_element(W, |n| fast::<O, W>(element::<W>(a, n), element::<W>(b, n)));
+        (r.unwrap_or(0), r.is_some())
     }
 }
 
@@ -160,7 +162,7 @@ mod on_host {
         ($name:ident, $fused:ident, $fma:ident, $v:ty, $t:ty, $all:literal, $set:ident, $zero:ident, $and:ident, $or:ident, $xor:ident, $andnot:ident, $ge:ident,
             $lt:ident, $eq:ident, $signs:ident, $add:ident, $mul:ident, $sub:ident, $div:ident, $sqrt:ident) => {
             #[inline(always)]
-            pub fn $name<const O: usize>(a: u128, b: u128) -> Option<u128> {
+            pub fn $name<const O: usize>(a: u128, b: u128) -> (u128, bool) {
                 // SAFETY: both types are 16 bytes of which every pattern is a value; SSE2 is part of the target.
                 unsafe {
                     let (a, b) = (transmute::<u128, $v>(a), transmute::<u128, $v>(b));
@@ -186,7 +188,7 @@ mod on_host {
                         _ => ($sqrt(b), plain(b)),
                     };
                     let right = $and(right, $lt(magnitude(r), infinity));
-                    ($signs(right) == $all).then(|| transmute::<$v, u128>(r))
+                    (transmute::<$v, u128>(r), $signs(right) == $all)
                 }
             }
 
@@ -222,7 +224,7 @@ mod on_host {
     }
 
     #[inline(always)]
-    pub fn fast<const O: usize, const W: usize>(a: u128, b: u128) -> Option<u128> {
+    pub fn fast<const O: usize, const W: usize>(a: u128, b: u128) -> (u128, bool) {
         if W == 3 { doubles::<O>(a, b) } else { singles::<O>(a, b) }
     }
 }
@@ -233,9 +235,9 @@ unsafe fn packed<const O: usize, const W: usize, const K: usize>(to: *mut u8, a:
     let (mut r, mut right) = ([0; 4], true);
     for (k, r) in r.iter_mut().enumerate().take(pieces(K)) {
         // SAFETY: both have as many pieces.
-        let v = unsafe { fast_piece::<O, W>(piece(a, k), piece(b, k)) };
-        right &= v.is_some();
-        *r = v.unwrap_or(0);
+        let (v, is_right) = unsafe { fast_piece::<O, W>(piece(a, k), piece(b, k)) };
+        right &= is_right;
+        *r = v;
     }
     if right {
         // SAFETY: `to` is a register.

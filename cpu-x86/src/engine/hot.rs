@@ -1,8 +1,7 @@
 //! What the handlers touch besides the registers: the countdown, the TLB in force, and how a run ended.
 
-use super::op::{Block, Link, Op};
+use super::op::{Block, Book, Link, Op};
 use super::tlb::Entry;
-use crate::state::Cpu;
 
 /// Why the handlers returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,10 +26,6 @@ pub(crate) enum Leave {
     /// The last instruction of the block completed; `next_rip` holds where to go on.
     Ended,
 }
-
-/// Does an op the slow way, its operands at the `from` of [`Hot`]; gives the next op, or null when its instruction must
-/// be run the general way.
-pub(crate) type Book = unsafe fn(cpu: &mut Cpu, op: *const Op) -> *const Op;
 
 /// An entry of the jump cache: the linear address mixed with the code generation, and the block there.
 #[derive(Clone, Copy)]

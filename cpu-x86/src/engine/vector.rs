@@ -6,9 +6,9 @@
 #![expect(unsafe_code, reason = "the hot path of the interpreter")]
 
 use super::body::{Body, body, ea, get_host, hit, host, leave, leave_to, put_host, reg, set};
-use super::hot::{Book, Leave};
+use super::hot::Leave;
 use super::lanes::lanes;
-use super::op::Op;
+use super::op::{Book, Op};
 use super::watch::{Unwatched, Watch};
 use crate::state::Cpu;
 
