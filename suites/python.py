@@ -22,7 +22,7 @@ GROUPS = {
 # A verdict is the end of a line; docstrings, times and addresses are not compared.
 RUN = (r"""python3.11 -m test -v --randseed 1 {} > /tmp/out 2>&1; s=$?; """
        r"""grep '^test.* \.\.\. \(ok\|FAIL\|ERROR\|skipped.*\|expected failure\)$\|^Ran \|^FAIL\|^ERROR' /tmp/out """
-       r"""| sed 's/^\(Ran .* tests*\) in .*/\1/; s/0x[0-9a-f]*/N/g' | sort; exit $s""")
+       r"""| sed 's/^\(Ran .* tests*\) in .*/\1/; s/0x[0-9a-f]*/N/g; s/_[0-9]*_tmp/_N_tmp/' | sort; exit $s""")
 
 
 def command(modules: str) -> str:
