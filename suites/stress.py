@@ -10,7 +10,8 @@ from report import Context, Report
 TREE = ["busybox-static", "dash", "stress-ng"]
 # Stressors with methods, and what they are given besides; then those without. An operation of `vm` is a byte or all of the
 # memory, as the method likes: each has a second, which in the guest is a number of instructions, too.
-METHODS = {"cpu": "", "vecfp": "", "vecshuf": "", "vm": "--vm-bytes 64k --vm-ops 100000000 --timeout 1", "matrix": "--matrix-size 64",
+METHODS = {"cpu": "", "vecfp": "", "vecshuf": "", "vm": "--vm-bytes 64k --vm-ops 100000000 --timeout 1",
+           "matrix": "--matrix-size 64",
            "matrix-3d": "--matrix-3d-size 16", "str": "", "wcs": "", "hash": "", "zlib": "", "memcpy": "", "funccall": "",
            "funcret": ""}
 SINGLE = ("vecmath vecwide fp atomic branch bsearch context crypt dekker fork futex goto heapsort hsearch icache jpeg judy "

@@ -44,6 +44,13 @@ const SUBJECT: &[Mnemonic] = {
         Sha256msg1, Sha1rnds4, Haddpd, Cmppd, Minsd, Maxps, Roundsd, Comisd, Ucomiss, Cvtdq2ps, Psrad, Pmaddwd, Palignr,
         Vpor, Vpand, Vpandn, Vxorps, Vandpd, Vpaddb, Vpsubd, Vpcmpeqb, Vpcmpeqd, Vpminub, Vpmaxub, Vpcmpgtb, Vaddpd,
         Vsubps, Vmulpd, Vdivpd, Vsqrtpd, Vsqrtsd, Vmulsd, Vsubss, Vdivss, Vfmadd231pd, Vfnmadd213ss, Vhaddpd, Vpshufb,
+        Vfmadd132ps, Vfmadd213pd, Vfmsub231ps, Vfnmadd213pd, Vfnmsub132sd, Vfmsub213ss, Vfmadd231sd, Vfmaddsub213pd,
+        Sha256msg2, Sha1msg1, Sha1msg2, Sha1nexte, Aesenclast, Aesdec, Aesimc, Pclmulqdq, Vpclmulqdq, Vaesdec, Vaesdeclast,
+        Punpcklbw, Punpckhwd, Punpckldq, Unpckhps, Vpunpckhbw, Vunpcklps, Vpunpcklqdq, Vunpckhpd, Pshuflw, Pshufhw,
+        Shufps, Shufpd, Vshufps, Vshufpd, Vpermilps, Vpermilpd, Vpalignr, Psrldq, Vpslldq, Blendps, Vblendpd, Vpblendd,
+        Pblendw, Vpblendw, Insertps, Movddup, Vmovshdup, Movsldup, Pmulld, Pminsd, Vpmaxud, Packuswb, Vpackssdw, Packusdw,
+        Psadbw, Pavgb, Psubusb, Vpaddusb, Paddsw, Psllw, Pslld, Vpsllq, Psrlw, Psraw, Vpsrad, Psrlq, Pmaddubsw, Vpmaddwd,
+        Pmullw, Pmulhuw, Vpmulhw, Vpmuludq, Pminsw, Pmaxsw, Pcmpgtq, Vpermq, Vinsertf128, Vextracti128,
         Vpshufd, Vunpcklpd, Vcmppd, Vucomisd, Vpmovmskb, Vmovmskpd, Vpbroadcastb, Vpbroadcastd, Vbroadcastsd, Vlddqu,
         Vmovdqa, Vmovaps, Vmovups, Vmovntdq, Vmovss, Vmovsd, Vpsrld, Vpblendvb, Vaesenc,
         Vmovdqu8, Vmovdqu16, Vmovdqu32, Vmovdqu64, Vmovdqa32, Vmovdqa64, Vpandd, Vporq, Vpxorq, Vpandnd, Vpternlogd,
@@ -389,8 +396,18 @@ impl Machine {
 /// Eight bytes: a double, two singles, or anything.
 fn number(random: &mut Random) -> u64 {
     let small = (random.next() as i32 >> random.below(31)) as f64 / (1u64 << random.below(20)) as f64;
-    match random.below(4) {
+    match random.below(5) {
         0 => random.corner(),
+        4 => random.pick(&[
+            0,
+            1 << 63,
+            1,
+            0x8000_0000,
+            0x7ff0_0000_0000_0000,
+            0x3f80_0000_0000_0000,
+            1 << 52,
+            0x7f80_0000,
+        ]),
         1 => u64::from((small as f32).to_bits()) << 32 | u64::from((small as f32 / 3.0).to_bits()),
         _ => small.to_bits(),
     }
@@ -418,7 +435,10 @@ fn draw_start(all: &[Code], plain: &[Code], random: &mut Random) -> Start {
         data[n..n + 8].copy_from_slice(&number(random).to_le_bytes());
     }
     let k = std::array::from_fn(|_| random.corner());
-    let mxcsr = if random.one_in(4) { 0x1f80 | (random.next() as u32 & 0xe07f) } else { 0x1fa0 };
+    let mut mxcsr = if random.one_in(4) { 0x1f80 | (random.next() as u32 & 0xe07f) } else { 0x1fa0 };
+    if random.one_in(16) {
+        mxcsr &= !(0x80 << random.below(6));
+    }
     Start { regs, flags: random.next() & 0xcd5 & !0x100 | 2, vec, k, mxcsr, data, code, at }
 }
 

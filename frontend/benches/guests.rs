@@ -3,8 +3,8 @@
 //!
 //! `cargo bench --bench guests -- [--rounds N] [--peers unhalted,qemu,bochs,native] [GUEST...]`
 //!
-//! Of unhalted itself there are `armed`, with all twelve counters counting, `observed`, with the core model on, and
-//! `observed+armed`, with both.
+//! Of unhalted itself there are `before`, another build that `--before` names, `armed`, with all twelve counters counting,
+//! `observed`, with the core model on, and `observed+armed`, with both.
 //!
 //! Every round runs each guest on each peer in turn, so that a change of the machine's mood meets all of them; the median
 //! of the rounds counts. Time is the CPU time of the process between the guest's BEGIN and END markers. The checksums
@@ -81,6 +81,9 @@ struct Arguments {
     /// The program measured
     #[arg(long, default_value = env!("CARGO_BIN_EXE_unhalted"))]
     unhalted: PathBuf,
+    /// Another build of it, the peer `before`
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// Cargo passes this
     #[arg(long, hide = true)]
     bench: bool,
@@ -141,6 +144,7 @@ fn can_run(peer: &str, arguments: &Arguments, built: &Path) -> bool {
         "unhalted" | "armed" | "observed" | "observed+armed" => {
             (!arguments.unhalted.exists()).then(|| format!("{} is not built", arguments.unhalted.display()))
         }
+        "before" => arguments.before.is_none().then(|| "say which with --before".to_owned()),
         "qemu" => (!answers("qemu-system-x86_64", "--version")).then(|| "install qemu-system-x86".to_owned()),
         "bochs" if !answers("bochs", "--help") => Some("install bochs, bochsbios and bochs-term".to_owned()),
         "bochs" => make(arguments, built, "iso")
@@ -179,8 +183,9 @@ fn command(peer: &str, name: &str, arguments: &Arguments, built: &Path) -> Optio
     let vector = VECTOR.iter().any(|(known, ..)| *known == name);
     match peer {
         "qemu" if name == "sha_ni" => return None,
-        "unhalted" | "armed" | "observed" | "observed+armed" => {
-            command = Command::new(&arguments.unhalted);
+        "unhalted" | "before" | "armed" | "observed" | "observed+armed" => {
+            let other = arguments.before.as_ref().filter(|_| peer == "before");
+            command = Command::new(other.unwrap_or(&arguments.unhalted));
             command.arg("run").arg(file("mb")).arg("--no-summary");
             if peer.starts_with("observed") {
                 command.arg("--observe");

@@ -1,7 +1,8 @@
 //! Debian's 6.1 cloud kernel on unhalted and on QEMU TCG, in turn: CPU seconds of the boot and of four commands in the
 //! guest, and the memory used beyond the guest's.
 //!
-//! `cargo bench --bench linux -- [--rounds N] [--peers unhalted,qemu] [--kernel 6.12]`
+//! `cargo bench --bench linux -- [--rounds N] [--peers unhalted,qemu] [--kernel 6.12]`; the peer `before` is another build
+//! of unhalted, which `--before` names.
 //!
 //! The guest is `unhalted image debian --with none` (fetched when the cache has none). Boot: from the start of the process
 //! to init's marker. Same kernel, initramfs, command line and memory for both.
@@ -51,6 +52,9 @@ struct Arguments {
     /// The program measured
     #[arg(long, default_value = env!("CARGO_BIN_EXE_unhalted"))]
     unhalted: PathBuf,
+    /// Another build of it, the peer `before`
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// Cargo passes this
     #[arg(long, hide = true)]
     bench: bool,
@@ -97,8 +101,9 @@ fn run(peer: &str, image: &Image, arguments: &Arguments, values: &mut Values) ->
         .collect();
     let append = format!("{} {} run=\"{}\"", image.append, arguments.append, script.join("; "));
     let mut command = match peer {
-        "unhalted" => {
-            let mut command = Command::new(&arguments.unhalted);
+        "unhalted" | "before" => {
+            let other = arguments.before.as_ref().filter(|_| peer == "before");
+            let mut command = Command::new(other.unwrap_or(&arguments.unhalted));
             command.arg("run").arg(&image.kernel).args(["--no-summary", "-m", &format!("{GUEST_MB}M")]);
             command
         }

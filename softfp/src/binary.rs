@@ -2,8 +2,8 @@
 //!
 //! Each arithmetic operation tries the host's own first: IEEE 754 leaves it no choice when the rounding is to
 //! nearest, the operands are normal and the result is normal and not the least one (which may have been rounded up
-//! from below: tininess). What it cannot show is whether it was inexact, so it is used only when PE is already set
-//! and masked. Everything else goes through the book.
+//! from below: tininess); or operands are zeros, and the result is one that a zero makes exact. What it cannot show is
+//! whether it was inexact, so it is used only when PE is already set and masked. Everything else goes through the book.
 
 #![allow(missing_docs, reason = "the operations are named as in IEEE 754; the module describes what they share")]
 
@@ -27,6 +27,27 @@ macro_rules! format {
                 (a << 1).wrapping_sub(least * ONE) < ((F::TOP as $bits) - least) * ONE
             }
 
+            #[inline(always)]
+            const fn is_zero(a: $bits) -> bool {
+                a << 1 == 0
+            }
+
+            #[inline(always)]
+            const fn denormal(a: $bits) -> bool {
+                (a << 1).wrapping_sub(1) < ONE - 1
+            }
+
+            #[inline(always)]
+            const fn finite(a: $bits) -> bool {
+                a << 1 < (F::TOP as $bits) * ONE
+            }
+
+            /// Is `a` a zero or normal?
+            #[inline(always)]
+            const fn plain(a: $bits) -> bool {
+                is_zero(a) | normal(a, 1)
+            }
+
             /// Is `a` normal and below 2^`bits` in magnitude?
             #[inline(always)]
             const fn truncates(a: $bits, bits: $bits) -> bool {
@@ -42,40 +63,59 @@ macro_rules! format {
             #[inline(always)]
             pub fn fast_add(a: $bits, b: $bits) -> Option<$bits> {
                 let r = (host(a) + host(b)).to_bits();
-                (normal(a, 1) & normal(b, 1) & normal(r, 2)).then_some(r)
+                exact_or_normal(a, b, r).then_some(r)
             }
             /// The difference, when the host's own is right in a quick [`Env`].
             #[inline(always)]
             pub fn fast_sub(a: $bits, b: $bits) -> Option<$bits> {
                 let r = (host(a) - host(b)).to_bits();
-                (normal(a, 1) & normal(b, 1) & normal(r, 2)).then_some(r)
+                exact_or_normal(a, b, r).then_some(r)
+            }
+            /// Is the sum or difference `r` of `a` and `b` right? One below the normal range is exact; it is left out
+            /// because FTZ would change it.
+            #[inline(always)]
+            const fn exact_or_normal(a: $bits, b: $bits, r: $bits) -> bool {
+                !denormal(a) & !denormal(b) & !denormal(r) & finite(r)
             }
             /// The product, when the host's own is right in a quick [`Env`].
             #[inline(always)]
             pub fn fast_mul(a: $bits, b: $bits) -> Option<$bits> {
                 let r = (host(a) * host(b)).to_bits();
-                (normal(a, 1) & normal(b, 1) & normal(r, 2)).then_some(r)
+                if denormal(a) | denormal(b) {
+                    return None;
+                }
+                (normal(r, 2) || is_zero(r) & (is_zero(a) | is_zero(b))).then_some(r)
             }
             /// The quotient, when the host's own is right in a quick [`Env`].
             #[inline(always)]
             pub fn fast_div(a: $bits, b: $bits) -> Option<$bits> {
                 let r = (host(a) / host(b)).to_bits();
-                (normal(a, 1) & normal(b, 1) & normal(r, 2)).then_some(r)
+                if denormal(a) | denormal(b) {
+                    return None;
+                }
+                (normal(r, 2) || is_zero(r) & is_zero(a)).then_some(r)
             }
             /// The square root, when the host's own is right in a quick [`Env`].
             #[inline(always)]
             pub fn fast_sqrt(a: $bits) -> Option<$bits> {
                 // A normal positive operand: the sign bit counts as part of the exponent field here.
-                (a.wrapping_sub(ONE >> 1) < (F::INFINITY as $bits) - (ONE >> 1)).then(|| host(a).sqrt().to_bits())
+                let normal = a.wrapping_sub(ONE >> 1) < (F::INFINITY as $bits) - (ONE >> 1);
+                (normal | is_zero(a)).then(|| host(a).sqrt().to_bits())
             }
             /// The product and sum, when the host's own is right in a quick [`Env`].
             #[inline(always)]
             pub fn fast_fma(a: $bits, b: $bits, c: $bits) -> Option<$bits> {
-                if !(normal(a, 1) & normal(b, 1) & normal(c, 1)) {
+                if !(plain(a) & plain(b) & plain(c)) {
                     return None;
                 }
                 let r = host(a).mul_add(host(b), host(c)).to_bits();
-                normal(r, 2).then_some(r)
+                (normal(r, 2) | is_zero(a) | is_zero(b)).then_some(r)
+            }
+
+            /// The relation, where it leaves no trace in any [`Env`].
+            #[inline(always)]
+            pub fn fast_compare(a: $bits, b: $bits) -> Option<Ordering> {
+                if plain(a) & plain(b) { host(a).partial_cmp(&host(b)) } else { None }
             }
 
             #[inline]
@@ -172,8 +212,8 @@ macro_rules! format {
             /// `None`: unordered. IE on a signaling NaN, and on any NaN when `signaling`.
             #[inline]
             pub fn compare(a: $bits, b: $bits, signaling: bool, env: &mut Env) -> Option<Ordering> {
-                if normal(a, 1) & normal(b, 1) {
-                    return host(a).partial_cmp(&host(b));
+                if let Some(relation) = fast_compare(a, b) {
+                    return Some(relation);
                 }
                 convert::compare::<F>(a.into(), b.into(), signaling, env)
             }

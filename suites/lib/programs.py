@@ -72,7 +72,7 @@ def built(context: Context, name: str, recipe: str, prepare=None, seconds: float
     return work
 
 
-def recorded(context: Context, work: Path, programs: list[Program], tree: Path) -> None:
+def recorded(work: Path, programs: list[Program], tree: Path) -> None:
     """Runs the programs natively in `tree`; what they print goes to .native in `work`."""
     shutil.rmtree(work / ".native", ignore_errors=True)
     (work / ".list").write_text("".join(replace(program, seconds=NATIVE_S).line() for program in programs))
@@ -86,18 +86,14 @@ def compare(context: Context, report: Report, work: Path, programs: list[Program
     """Runs `programs` natively and in a guest that has `files` of `work`, and reads the differences into `report`.
 
     `native_of` makes what is expected of a program out of its native output. A program that does not end natively is left out
-    and listed, but for those of `keep`. `passes`: a program that natively ends with another status than 0 is a failure, unless that is known.
-    `packages`: what the programs need besides the libraries.
+    and listed, but for those of `keep`. `passes`: a program that natively ends with another status than 0 is a failure, unless
+    that is known. `packages`: what the programs need besides the libraries.
     """
-    known = report.known()
-    skipped = [program for program in programs if known.skip(program.name)]
-    report.skipped += [f"{program.name}: {known.skip(program.name)}" for program in skipped]
-    programs = [program for program in programs if program not in skipped]
     tree = lambda name, least: context.packages.tree(f"{name}-{report.suite}" if packages else name, [*least, *packages])
-    recorded(context, work, programs, tree("native", NATIVE))
-    endless = [one for one in programs if one.name not in keep and (work / ".native" / one.name).read_bytes().endswith(b"\nstatus 137\n")]
-    report.skipped += [f"{one.name}: does not end natively in {NATIVE_S} s" for one in endless]
-    programs = [one for one in programs if one not in endless]
+    programs = to_run(context, report, work, programs, tree("native", NATIVE), keep)
+    if not programs:
+        report.failed.append("no program to run")
+        return
     # Some programs have arrays larger than the guest's memory, of which they touch little.
     main = "echo 1 > /proc/sys/vm/overcommit_memory\nsh /suite/compare"
     image = suite_image(context.packages, main, [tree("run", RUN)])
@@ -110,14 +106,24 @@ def compare(context: Context, report: Report, work: Path, programs: list[Program
     for program in programs:
         output = native_of(program.name, (work / ".native" / program.name).read_bytes())
         status = output.decode(errors="replace").splitlines()[-1]
-        if passes and status != "status 0" and not known.reason(program.name, status):
+        if passes and status != "status 0" and not report.known().reason(program.name, status):
             report.failed.append(f"{program.name}: natively {status}")
         image.file(f"suite/native/{program.name}.gz", gzip.compress(output, 6, mtime=0), 0o644)
     image.file("suite/list", "".join(program.line() for program in programs), 0o644)
-    if not programs:
-        report.failed.append("no program to run")
-        return
     print(f"running {len(programs)} programs in the guest", flush=True)
     run = boot(context.machine, context.packages, kernel, image.bytes(), name, f"norandmaps {append}", mem, cpus, seconds)
     compared(run, report, [program.name for program in programs])
     report.figures.append(f"{name}: {len(programs)} programs on {kernel}, {run.cpu_s:.0f} s of CPU")
+
+
+def to_run(context: Context, report: Report, work: Path, programs: list[Program], tree: Path, keep) -> list[Program]:
+    """Runs `programs` natively; gives those that the guest is to run, and lists the others in `report`."""
+    known = report.known()
+    skipped = [program for program in programs if known.skip(program.name)]
+    report.skipped += [f"{program.name}: {known.skip(program.name)}" for program in skipped]
+    programs = [program for program in programs if program not in skipped]
+    recorded(work, programs, tree)
+    ends = lambda name: not (work / ".native" / name).read_bytes().endswith(b"\nstatus 137\n")
+    endless = [program for program in programs if program.name not in keep and not ends(program.name)]
+    report.skipped += [f"{program.name}: does not end natively in {NATIVE_S} s" for program in endless]
+    return [program for program in programs if program not in endless]

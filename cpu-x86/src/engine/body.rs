@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "the hot path of the interpreter")]
 
 use super::hot::Leave;
-use super::op::Op;
+use super::op::{Book, Op};
 use super::tlb;
 use super::watch::Watch;
 use crate::alu::{self, Width, flag};
@@ -746,4 +746,12 @@ pub(super) fn after_logic<const CC: usize, const W: usize>(r: u64) -> bool {
 pub(super) fn leave(cpu: &mut Cpu, why: Leave) -> *const Op {
     cpu.hot.leave = why;
     std::ptr::null()
+}
+
+/// Leaves for `book`, with these operands. Out of the handlers' way: a call among their lines would cost each of them the
+/// saving of registers.
+#[inline(always)]
+pub(super) fn leave_to(cpu: &mut Cpu, book: Book, from: [*const u8; 2]) -> *const Op {
+    (cpu.hot.book, cpu.hot.from) = (book, from);
+    leave(cpu, Leave::Book)
 }

@@ -1,6 +1,6 @@
 //! What the handlers touch besides the registers: the countdown, the TLB in force, and how a run ended.
 
-use super::op::{Block, Link, Op};
+use super::op::{Block, Book, Link, Op};
 use super::tlb::Entry;
 
 /// Why the handlers returned.
@@ -17,6 +17,8 @@ pub(crate) enum Leave {
     Indirect,
     /// An op asks for its instruction to be run the general way, then to leave the block after it.
     General,
+    /// An op asks `Hot::book` to do what its fast form did not.
+    Book,
     /// An instruction raised or stopped: see `Cpu::stop`.
     Stopped,
     /// The instruction of the op completed, and something must be looked at; `next_rip` holds where to go on.
@@ -61,6 +63,9 @@ pub(crate) struct Hot {
     pub miss_write: bool,
     pub miss_at: u64,
     pub leave: Leave,
+    /// See [`Leave::Book`].
+    pub book: Book,
+    pub from: [*const u8; 2],
     /// The op that left.
     pub left: *const Op,
     /// Target of an indirect branch.

@@ -6,9 +6,11 @@
 
 mod body;
 mod branch;
+mod float;
 mod general;
 mod hot;
 mod lanes;
+mod native;
 mod op;
 mod pairs;
 mod run;
@@ -109,6 +111,8 @@ impl Hot {
             miss_write: false,
             miss_at: 0,
             leave: Leave::None,
+            book: |_, _| std::ptr::null(),
+            from: [std::ptr::null(); 2],
             left: std::ptr::null(),
             to: 0,
             patch: std::ptr::null(),
@@ -189,6 +193,15 @@ handler! {
     fn missed(cpu, op) {
         // SAFETY: `cpu` is the exclusive reference `drive` was given.
         let c = unsafe { &mut *cpu };
+        if c.hot.leave == Leave::Book {
+            c.hot.leave = Leave::None;
+            // SAFETY: the op's form left its own function and operands.
+            let next = unsafe { (c.hot.book)(c, op) };
+            if !next.is_null() {
+                go!(cpu, next)
+            }
+            c.hot.leave = Leave::General;
+        }
         let pair = c.hot.leave == Leave::Pair;
         if pair || c.hot.leave == Leave::None {
             c.hot.leave = Leave::None;

@@ -19,6 +19,10 @@ pub(crate) type Handler = unsafe extern "sysv64" fn(*mut Cpu, *const Op) -> *con
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) type Handler = unsafe extern "C" fn(*mut Cpu, *const Op) -> *const Op;
 
+/// Does an op the slow way, its operands at the `from` of `Hot`; gives the next op, or null when its instruction must
+/// be run the general way.
+pub(crate) type Book = unsafe fn(cpu: &mut Cpu, op: *const Op) -> *const Op;
+
 /// One op: its handler, up to four register numbers or small operands, and an immediate or displacement.
 #[derive(Clone, Copy)]
 #[repr(C)]

@@ -320,7 +320,7 @@ impl Cpu {
                     // SAFETY: as in `chase`.
                     unsafe { drive(self, Block::ops(next)) };
                 }
-                Leave::None | Leave::Pair => return Ok(false),
+                Leave::None | Leave::Pair | Leave::Book => return Ok(false),
             }
         }
     }

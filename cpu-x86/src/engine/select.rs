@@ -2,6 +2,8 @@
 
 use super::body::*;
 use super::branch::*;
+use super::float::*;
+use super::native::*;
 use super::op::Handler;
 use super::threaded;
 use super::vector::*;
@@ -110,6 +112,8 @@ table! {
     v_lanes_rm = VLanesRm(o: [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19], k: [3 4 5 6]);
     v_mask_rr = VMaskRr(o: [12 13 14 15 20 24 28 30 31], k: [4 5 6]);
     v_mask_rm = VMaskRm(o: [12 13 14 15 20 24 28 30 31], k: [4 5 6]);
+    v_permute64 = VPermute64(k: [5]);
+    v_halves = VHalves(k: [5]);
     v_spread_reg = VSpreadReg(e: [0 1 2 3], k: [4 5 6]);
     v_spread_low = VSpreadLow(e: [0 1 2 3], k: [4 5 6]);
     v_spread_mem = VSpreadMem(e: [0 1 2 3], k: [4 5 6]);
@@ -127,6 +131,10 @@ table! {
     kernel_rr = KernelRr(s: [0 1 2 3 4 5 6 7], k: [3 4 5]);
     kernel_rm = KernelRm(s: [0 1 2 3 4 5 6 7], k: [3 4 5]);
     kernel_low = KernelLow(s: [3 4 5 7], k: [3 4], w: [2 3]);
+    native_rr = NativeRr(k: [3 4 5]);
+    native_rm = NativeRm(k: [3 4 5]);
+    native_table_rr = NativeTableRr(k: [3 4 5]);
+    native_table_rm = NativeTableRm(k: [3 4 5]);
     v_unpack64 = VUnpack64(h: [0 1]);
     fp_rr = FpRr(o: [0 1 2 3 4], w: [2 3]);
     fp_rm = FpRm(o: [0 1 2 3 4], w: [2 3], am: [0 5]);
@@ -134,6 +142,12 @@ table! {
     fp3_rm = Fp3Rm(o: [0 1 2 3 4], w: [2 3]);
     fp_packed_rr = FpPackedRr(o: [0 1 2 3 4], w: [2 3], k: [3 4 5 6]);
     fp_packed_rm = FpPackedRm(o: [0 1 2 3 4], w: [2 3], k: [3 4 5 6]);
+    fp_across_rr = FpAcrossRr(o: [0 2], w: [2 3], k: [3 4 5]);
+    fp_fused_rr = FpFusedRr(w: [2 3], k: [2 4 5 6]);
+    fp_fused_rm = FpFusedRm(w: [2 3], k: [2 4 5 6]);
+    fp_compare_rr = FpCompareRr(s: [0 1], w: [2 3]);
+    fp_compare_rm = FpCompareRm(s: [0 1], w: [2 3]);
+    fp_truncate = FpTruncate(w: [2 3], t: [2 3]);
     fp_from_int = FpFromInt(w: [2 3]);
 }
 

@@ -317,6 +317,29 @@ body! {
         broadcast::<E, K>(vec(cpu, (*op).a), v);
         op.add(1)
     }
+    /// VPERMQ, VPERMPD: quadword n of a is that of c which bits 2n + 1:2n of d say
+    VPermute64<K>(cpu, op) {
+        let (from, to, imm) = (vec(cpu, (*op).c), vec(cpu, (*op).a), (*op).d);
+        let pick = |n: usize| u128::from(get_host::<3>(from.add(8 * usize::from(imm >> (2 * n) & 3))));
+        let (low, high) = (pick(1) << 64 | pick(0), pick(3) << 64 | pick(2));
+        to.cast::<u128>().write(low);
+        to.cast::<u128>().add(1).write(high);
+        clear::<K>(to);
+        op.add(1)
+    }
+    /// Each half of a is one of the four of b and c, as a digit of d says, or zero
+    VHalves<K>(cpu, op) {
+        let (a, b, to) = (vec(cpu, (*op).b), vec(cpu, (*op).c), vec(cpu, (*op).a));
+        let pick = |digit: u8| {
+            let from = if digit & 2 == 0 { a } else { b };
+            if digit & 8 == 0 { piece(from, usize::from(digit & 1)) } else { 0 }
+        };
+        let (low, high) = (pick((*op).d & 15), pick((*op).d >> 4));
+        to.cast::<u128>().write(low);
+        to.cast::<u128>().add(1).write(high);
+        clear::<K>(to);
+        op.add(1)
+    }
     /// VPTERNLOG a, b, c, with the truth table in d
     VTernary<K>(cpu, op) {
         let (a, b, to) = (vec(cpu, (*op).b), vec(cpu, (*op).c), vec(cpu, (*op).a));

@@ -1,7 +1,7 @@
 //! Which vector instruction has which fast form; all others are called with their operands pre-decoded.
 
+use super::super::float::{fp_op, sign};
 use super::super::lanes::lane_op;
-use super::super::vector::fp_op;
 use super::*;
 use Mnemonic::*;
 use iced_x86::{EncodingKind, RoundingControl};
@@ -84,6 +84,14 @@ impl<Eye: Watch> Translator<Eye> {
         if let Some((o, w)) = scalar_of(i.mnemonic()) {
             return self.scalar(i, o, w);
         }
+        if let Some((o, w)) = across_of(i.mnemonic()) {
+            let (k, [a, b, c]) = self.registers(i)?;
+            self.put(select::fp_across_rr::<Eye>(o, w, k)?, a, b, c, 0, 0);
+            return Some(());
+        }
+        if let Some(what) = fused_of(i.mnemonic()) {
+            return self.fused(i, &what);
+        }
         match i.mnemonic() {
             Movaps | Movapd | Movdqa | Movntps | Movntpd | Movntdq | Movntdqa => self.whole(i, 1),
             Vmovaps | Vmovapd | Vmovdqa | Vmovdqa32 | Vmovdqa64 => self.whole(i, 1),
@@ -98,6 +106,12 @@ impl<Eye: Watch> Translator<Eye> {
             Movlpd | Movlps | Movhpd | Movhps => self.half(i),
             Unpcklpd | Punpcklqdq => self.unpack(i, 0),
             Unpckhpd | Punpckhqdq => self.unpack(i, 1),
+            Comiss | Vcomiss => self.ordered(i, 1, 2),
+            Comisd | Vcomisd => self.ordered(i, 1, 3),
+            Ucomiss | Vucomiss => self.ordered(i, 0, 2),
+            Ucomisd | Vucomisd => self.ordered(i, 0, 3),
+            Cvttsd2si | Vcvttsd2si => self.truncate(i, 3),
+            Cvttss2si | Vcvttss2si => self.truncate(i, 2),
             Cvtsi2sd => {
                 let (a, b) = (xmm(i, 0)?, general(i, 1)?);
                 let w = if i.op1_register().size() == 8 { 3 } else { 2 };
@@ -226,6 +240,42 @@ impl<Eye: Watch> Translator<Eye> {
         Some(())
     }
 
+    fn ordered(&mut self, i: &Instruction, signals: usize, w: usize) -> Option<()> {
+        let (_, a) = shaped(i, 0)?;
+        if let Some((_, b)) = shaped(i, 1) {
+            self.put(select::fp_compare_rr::<Eye>(signals, w)?, a, b, 0, 0, 0);
+        } else {
+            let m = self.address(i)?.general();
+            self.memory(select::fp_compare_rm::<Eye>(signals, w)?, a, 0, m);
+        }
+        Some(())
+    }
+
+    fn truncate(&mut self, i: &Instruction, w: usize) -> Option<()> {
+        let (a, (_, b)) = (general(i, 0)?, shaped(i, 1)?);
+        let to = if i.op0_register().size() == 8 { 3 } else { 2 };
+        self.put(select::fp_truncate::<Eye>(w, to)?, a, b, 0, 0, 0);
+        Some(())
+    }
+
+    fn fused(&mut self, i: &Instruction, what: &Fused) -> Option<()> {
+        let ((k, a), (_, b)) = (shaped(i, 0)?, shaped(i, 1)?);
+        let k = if what.scalar { 2 } else { k };
+        if let Some((_, c)) = shaped(i, 2) {
+            let [x, y, z] = match what.first {
+                1 => [a, c, b],
+                2 => [b, a, c],
+                _ => [b, c, a],
+            };
+            self.put(select::fp_fused_rr::<Eye>(what.width, k)?, a, x, y, z, what.signs.into());
+        } else {
+            let m = self.address(i)?.general();
+            self.memory(select::fp_fused_rm::<Eye>(what.width, k)?, a, b, m);
+            self.raw(0, u64::from(what.first) | u64::from(what.signs) << 8);
+        }
+        Some(())
+    }
+
     fn lanes(&mut self, i: &Instruction, o: usize) -> Option<()> {
         if let Some((k, [a, b, c])) = self.registers(i) {
             self.put(select::v_lanes_rr::<Eye>(o, k)?, a, b, c, 0, 0);
@@ -276,6 +326,38 @@ fn lanes_of(m: Mnemonic) -> Option<usize> {
     })
 }
 
+/// A product and sum: which signs are changed, the first digit of the mnemonic, log2 of the elements' bytes.
+struct Fused {
+    signs: u8,
+    first: u8,
+    width: usize,
+    scalar: bool,
+}
+
+/// The product and sum that `m` is.
+#[rustfmt::skip] // a table
+fn fused_of(m: Mnemonic) -> Option<Fused> {
+    use sign::*;
+    let rows = [
+        (0,                1, [Vfmadd132ps,  Vfmadd132pd,  Vfmadd132ss,  Vfmadd132sd]),
+        (0,                2, [Vfmadd213ps,  Vfmadd213pd,  Vfmadd213ss,  Vfmadd213sd]),
+        (0,                3, [Vfmadd231ps,  Vfmadd231pd,  Vfmadd231ss,  Vfmadd231sd]),
+        (ADDEND,           1, [Vfmsub132ps,  Vfmsub132pd,  Vfmsub132ss,  Vfmsub132sd]),
+        (ADDEND,           2, [Vfmsub213ps,  Vfmsub213pd,  Vfmsub213ss,  Vfmsub213sd]),
+        (ADDEND,           3, [Vfmsub231ps,  Vfmsub231pd,  Vfmsub231ss,  Vfmsub231sd]),
+        (PRODUCT,          1, [Vfnmadd132ps, Vfnmadd132pd, Vfnmadd132ss, Vfnmadd132sd]),
+        (PRODUCT,          2, [Vfnmadd213ps, Vfnmadd213pd, Vfnmadd213ss, Vfnmadd213sd]),
+        (PRODUCT,          3, [Vfnmadd231ps, Vfnmadd231pd, Vfnmadd231ss, Vfnmadd231sd]),
+        (PRODUCT | ADDEND, 1, [Vfnmsub132ps, Vfnmsub132pd, Vfnmsub132ss, Vfnmsub132sd]),
+        (PRODUCT | ADDEND, 2, [Vfnmsub213ps, Vfnmsub213pd, Vfnmsub213ss, Vfnmsub213sd]),
+        (PRODUCT | ADDEND, 3, [Vfnmsub231ps, Vfnmsub231pd, Vfnmsub231ss, Vfnmsub231sd]),
+    ];
+    rows.iter().find_map(|(signs, first, of)| {
+        let n = of.iter().position(|x| *x == m)?;
+        Some(Fused { signs: *signs, first: *first, width: 2 + (n & 1), scalar: n >= 2 })
+    })
+}
+
 /// The packed floating-point operation that `m` is, and log2 of its elements' bytes.
 fn packed_of(m: Mnemonic) -> Option<(usize, usize)> {
     Some(match m {
@@ -289,6 +371,17 @@ fn packed_of(m: Mnemonic) -> Option<(usize, usize)> {
         Subps | Vsubps => (fp_op::SUB, 2),
         Divps | Vdivps => (fp_op::DIV, 2),
         Sqrtps | Vsqrtps => (fp_op::SQRT, 2),
+        _ => return None,
+    })
+}
+
+/// Likewise of neighbours.
+fn across_of(m: Mnemonic) -> Option<(usize, usize)> {
+    Some(match m {
+        Haddpd | Vhaddpd => (fp_op::ADD, 3),
+        Hsubpd | Vhsubpd => (fp_op::SUB, 3),
+        Haddps | Vhaddps => (fp_op::ADD, 2),
+        Hsubps | Vhsubps => (fp_op::SUB, 2),
         _ => return None,
     })
 }

@@ -2,6 +2,7 @@
 //! their operands found beforehand.
 
 use super::super::lanes::lane_op;
+use super::super::native;
 use super::super::wide::{kernel_op, mask_op};
 use super::vector::{general, shaped};
 use super::*;
@@ -121,6 +122,9 @@ impl<Eye: Watch> Translator<Eye> {
                 self.put(select::v_ternary::<Eye>(k)?, a, b, c, i.immediate8(), 0);
                 Some(())
             }
+            Vpermq | Vpermpd | Vperm2f128 | Vperm2i128 | Vinsertf128 | Vinserti128 | Vextractf128 | Vextracti128 => {
+                self.halves(i)
+            }
             Pmovmskb | Vpmovmskb => self.signs(i, 0),
             Movmskps | Vmovmskps => self.signs(i, 2),
             Movmskpd | Vmovmskpd => self.signs(i, 3),
@@ -137,6 +141,26 @@ impl<Eye: Watch> Translator<Eye> {
             }
             _ => self.opmasks(i),
         }
+    }
+
+    /// Permutes of quadwords and halves of YMM registers, as an immediate says.
+    fn halves(&mut self, i: &Instruction) -> Option<()> {
+        let imm = i.immediate8();
+        // A digit for each half: 0 and 1 those of the first source, 2 and 3 of the second, 8 zero.
+        let (h, b, c, d) = match (i.mnemonic(), i.op_count()) {
+            (Vpermq | Vpermpd, 3) if i.op2_kind() == OpKind::Immediate8 => (select::v_permute64::<Eye>(5), 0, 1, imm),
+            (Vperm2f128 | Vperm2i128, 4) => (select::v_halves::<Eye>(5), 1, 2, imm),
+            (Vinsertf128 | Vinserti128, 4) if imm & 1 == 0 => (select::v_halves::<Eye>(5), 1, 2, 0x12),
+            (Vinsertf128 | Vinserti128, 4) => (select::v_halves::<Eye>(5), 1, 2, 0x20),
+            (Vextractf128 | Vextracti128, 3) => (select::v_halves::<Eye>(5), 0, 1, 0x82 | imm & 1),
+            _ => return None,
+        };
+        let ((to, a), (_, b), (_, c)) = (shaped(i, 0)?, shaped(i, b)?, shaped(i, c)?);
+        if to != 5 && !matches!(i.mnemonic(), Vextractf128 | Vextracti128) {
+            return None;
+        }
+        self.put(h?, a, b, c, d, 0);
+        Some(())
     }
 
     /// PCMPISTRI of bytes where one of the two simple aggregations is asked for.
@@ -188,14 +212,20 @@ impl<Eye: Watch> Translator<Eye> {
 
     /// Calls the kernel of `i` on operands that are registers of one shape, or memory in place of the last.
     pub(super) fn kernel(&mut self, i: &Instruction) -> Option<()> {
-        let (call, operands) = match describe(i) {
-            Some(s) => (call_of(s.kernel, s.count, s.imm)?, Operands::of_simd(&s)?),
+        let (kernel, count, imm, operands) = match describe(i) {
+            Some(s) => (s.kernel, s.count, s.imm, Operands::of_simd(&s)?),
             None => {
                 let e = evex::describe(i)?;
                 let Formula::Shared(kernel) = e.formula else { return None };
-                (call_of(kernel, e.per_half.min(e.count), e.imm)?, Operands::of_evex(&e)?)
+                (kernel, e.per_half.min(e.count), e.imm, Operands::of_evex(&e)?)
             }
         };
+        let bytes = if operands.shape == 5 { 32 } else { 16 };
+        let whole = operands.b.is_ok() || operands.b == Err(bytes);
+        if whole && let Some(native) = native::of(i.mnemonic(), &kernel, imm, bytes.into()) {
+            return self.native(i, &native, &operands);
+        }
+        let call = call_of(kernel, count, imm)?;
         let Operands { shape, to, a, b, c } = operands;
         match b {
             Ok(b) => self.put(select::kernel_rr::<Eye>(call.signature, shape)?, to, a, b, 0, 0),
@@ -210,6 +240,27 @@ impl<Eye: Watch> Translator<Eye> {
             }
         }
         self.raw(call.function, u64::from(u32::from_le_bytes([call.imm, call.count, c, 0])));
+        Some(())
+    }
+}
+
+impl<Eye: Watch> Translator<Eye> {
+    /// Calls a native function on operands that are registers of one shape, or memory in place of the last.
+    fn native(&mut self, i: &Instruction, call: &native::Plan, operands: &Operands) -> Option<()> {
+        let &Operands { shape, to, a, b, c } = operands;
+        let table = call.table.is_some();
+        if let Ok(b) = b {
+            let h = if table { select::native_table_rr::<Eye>(shape) } else { select::native_rr::<Eye>(shape) }?;
+            self.put(h, to, a, b, c, 0);
+        } else {
+            let h = if table { select::native_table_rm::<Eye>(shape) } else { select::native_rm::<Eye>(shape) }?;
+            let m = self.address(i)?.general();
+            self.memory(h, to, a, m);
+        }
+        self.raw(call.function as usize as u64, u64::from(c));
+        for half in call.table.into_iter().flatten() {
+            self.raw(half as u64, (half >> 64) as u64);
+        }
         Some(())
     }
 }

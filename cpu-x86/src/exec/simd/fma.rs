@@ -86,7 +86,7 @@ pub fn kernel(m: Mnemonic) -> Option<(Kernel, Per)> {
 }
 
 /// What a fused product and sum is made of.
-pub(in crate::exec) trait Real: Lane {
+pub trait Real: Lane {
     /// With the sign changed if `negate`, unless it is a NaN.
     fn negated(self, negate: bool) -> Self;
     /// The product of the first two plus the third.

@@ -167,7 +167,7 @@ fn compare_double(a: &V, b: &V, imm: u8, n: usize, env: &mut Env) -> V {
 }
 
 /// The status flags of an ordered or unordered compare.
-pub(in crate::exec) fn flags(relation: Option<Ordering>) -> u64 {
+pub fn flags(relation: Option<Ordering>) -> u64 {
     match relation {
         None => ZF | PF | CF,
         Some(Ordering::Less) => CF,

@@ -38,10 +38,13 @@ pub use check::{check_avx, check_mmx, check_sse};
 #[allow(unused_imports, reason = "for the engine and the other groups")]
 pub use describe::{Kernel, Needs, Place, Simd, describe};
 #[allow(unused_imports, reason = "for the engine and the other groups")]
+pub use fma::Real;
+#[allow(unused_imports, reason = "for the engine and the other groups")]
 pub use value::V;
 
 pub(in crate::exec) use describe::{Form, Per, kernel};
-pub(in crate::exec) use fp::{flags, holds, signals};
+pub use fp::flags;
+pub(in crate::exec) use fp::{holds, signals};
 pub(in crate::exec) use run::{env_of, raise, settle};
 pub(in crate::exec) use value::{Bits, Lane, each, each1};
 
