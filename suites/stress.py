@@ -1,26 +1,30 @@
-"""stress-ng with --verify: every method of the CPU, memory, matrix, string, hash and vector stressors, a fixed amount of each.
+"""stress-ng with --verify: every method of the CPU, vector, memory, matrix, string and hash stressors, a fixed amount of each.
 
 Each method is a run of its own and must end with 0; none may be skipped but by the list of known ones. No oracle is needed:
-the stressors check their own results.
+the stressors check their own results. A method `all` only takes turns through the others and is left out.
 """
 import native
 from guest import boot, suite_image
 from report import Context, Report
 
 TREE = ["busybox-static", "dash", "stress-ng"]
-# Stressors with methods, and what they are given besides; then those without.
-METHODS = {"cpu": "", "matrix": "--matrix-size 64", "matrix-3d": "--matrix-3d-size 16", "vm": "--vm-bytes 1m", "str": "",
-           "wcs": "", "hash": "", "zlib": ""}
-SINGLE = ("vecfp vecmath vecwide vecshuf fp atomic branch bsearch context crypt dekker fork futex goto heapsort hsearch icache jpeg judy "
-          "lockbus longjmp lsearch malloc memcpy memfd mergesort mmap mremap nop peterson pipe poll prefetch qsort radixsort "
+# Stressors with methods, and what they are given besides; then those without. An operation of `vm` is a byte or all of the
+# memory, as the method likes: each has a second, which in the guest is a number of instructions, too.
+METHODS = {"cpu": "", "vecfp": "", "vecshuf": "", "vm": "--vm-bytes 64k --vm-ops 100000000 --timeout 1",
+           "matrix": "--matrix-size 64",
+           "matrix-3d": "--matrix-3d-size 16", "str": "", "wcs": "", "hash": "", "zlib": "", "memcpy": "", "funccall": "",
+           "funcret": ""}
+SINGLE = ("vecmath vecwide fp atomic branch bsearch context crypt dekker fork futex goto heapsort hsearch icache jpeg judy "
+          "lockbus longjmp lsearch malloc memfd mergesort mmap mremap nop peterson pipe poll prefetch qsort radixsort "
           "randlist rdrand regs rotate shellsort sigfpe sigsegv sigsuspend sigtrap skiplist sparsematrix stack switch syscall "
           "tlb-shootdown tree tsc tsearch vdso vfork waitcpu x86cpuid zero").split()
-# Methods whose one operation takes minutes.
-LONG = {"cpu-all", "cpu-ackermann", "vm-all", "str-all", "wcs-all", "hash-all", "matrix-all", "matrix-3d-all", "zlib-all",
-        "vm-prime-incdec", "vm-cache-lines"}
+# What takes minutes natively at its usual size, or has more than two operations to go through.
+SIZES = {"mmap": "--mmap-bytes 4m", "tree": "--tree-size 1000", "lsearch": "--lsearch-size 1024", "mremap": "--mremap-bytes 4m",
+         "memfd": "--memfd-bytes 4m", "fp": "--fp-ops 200", "vecwide": "--vecwide-ops 20", "vecmath": "--vecmath-ops 20"}
+VECTOR = ["vecfp", "vecshuf", "vecmath", "vecwide"]
 MAIN = r"""
 while read -r name arguments; do
-	if timeout -s KILL 300 stress-ng $arguments --verify --oomable --seed 1 --temp-path /tmp > log 2>&1; then
+	if timeout -s KILL 30 stress-ng $arguments --verify --oomable --seed 1 --temp-path /tmp > log 2>&1; then
 		if grep -q -i 'skipped: 1\|not implemented\|skipping stressor' log; then echo "skipped $name"; else echo "passed $name"; fi
 	else
 		echo "failed $name"
@@ -56,15 +60,14 @@ def run(context: Context) -> Report:
 def groups(context: Context) -> list[str]:
     """All, or those of `--only A,B`; `vector` stands for the vector stressors, `single` for those without methods."""
     names = context.only.split(",") if context.only else [*METHODS, "single"]
-    return ["vecfp,vecmath,vecwide,vecshuf" if name == "vector" else name for name in names]
+    return [one for name in names for one in (VECTOR if name == "vector" else [name])]
 
 
 def methods(context: Context, tree, group: str) -> list[tuple[str, str]]:
     """Name and arguments of each run of a group; the program itself lists its methods."""
     if group not in METHODS:
-        names = SINGLE if group == "single" else group.split(",")
-        return [(name, f"--{name} 1 --{name}-ops 2 --timeout 60") for name in names]
+        names = SINGLE if group == "single" else [group]
+        return [(name, f"--{name} 1 --{name}-ops 2 {SIZES.get(name, '')}") for name in names]
     said, _ = native.run(tree, context.cache, f"stress-ng --{group} 1 --{group}-method which 2>&1 || true")
-    listed = said.decode(errors="replace").split(":")[-1].split()
-    names = [name for name in listed if f"{group}-{name}" not in LONG]
-    return [(f"{group}-{name}", f"--{group} 1 --{group}-method {name} --{group}-ops 2 {METHODS[group]}") for name in names]
+    named = [name for name in said.decode(errors="replace").split(":")[-1].split() if name != "all"]
+    return [(f"{group}-{name}", f"--{group} 1 --{group}-method {name} --{group}-ops 2 {METHODS[group]}") for name in named]

@@ -3,6 +3,7 @@
 The insn_* programs are generated from tables of operands and expected results. Source: valgrind,
 none/tests/{amd64,x86}/Makefile.am and gen_insn_test.pl.
 """
+import re
 import subprocess
 from pathlib import Path
 
@@ -32,6 +33,8 @@ for file in src/none/tests/x86/*.[cS]; do name=${file##*/}; one x86 32 ${name%.?
 UNDEFINED = r"sed '/^b/{s/4$/0/;s/5$/1/;s/1\(.\)$/0\1/;s/5\(.\)$/4\1/;s/9\(.\)$/8\1/;s/d\(.\)$/c\1/}'"
 # Behind LZCNT all but CF and ZF.
 COUNTS = r"sed '/^lzcnt/{s/4$/0/;s/5$/1/;s/[189]\(.\)$/0\1/;s/[5cd]\(.\)$/4\1/;s/8\(..\)$/0\1/}'"
+# What takes longer than 10 seconds of the guest's time.
+SECONDS = {"fb_test_amd64.64": 100}
 FILTERS = {"bmi.64": UNDEFINED, "lzcnt32.32": COUNTS, "lzcnt64.64": COUNTS}
 
 
@@ -59,10 +62,7 @@ def run(context: Context) -> Report:
     work = built(context, "valgrind", BUILD, sources(context))
     names = sorted(path.name for path in work.iterdir() if path.suffix in (".32", ".64"))
     names = [name for name in names if not context.only or name.startswith(context.only)]
-    known = report.known()
-    failed = (work / ".failed").read_text().split() if (work / ".failed").exists() else []
-    report.failed += [f"{name}: does not build" for name in failed if not known.skip(name)]
-    report.skipped += [f"{name}: {known.skip(name)}" for name in failed if known.skip(name)]
-    programs = [Program(name, command(name)) for name in names]
+    report.unbuilt(work, re.compile(context.only or ""))
+    programs = [Program(name, command(name), SECONDS.get(name, 10)) for name in names]
     compare(context, report, work, programs, names, "valgrind", *(context.kernels or ["6.1"])[:1])
     return report

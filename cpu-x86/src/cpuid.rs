@@ -112,7 +112,7 @@ impl Cpu {
             0xd => self.extended_state(subleaf),
             0x15 => [2, 176, 25_000_000, 0],
             0x16 => [2200, 100 * u32::from(self.features.core_ratio.max(BASE_RATIO)), 100, 0],
-            0xa | 0x1c => self.with_doors(|doors, _| doors.cpuid(leaf, subleaf)).unwrap_or_default(),
+            0xa | 0x1c => self.with_doors(|doors, _| doors.pmu().cpuid(leaf, subleaf)).unwrap_or_default(),
             0x8000_0000 => [MAX_EXTENDED, 0, 0, 0],
             0x8000_0001 => self.extended_features(),
             0x8000_0002..=0x8000_0004 => brand((leaf & 7) - 2),

@@ -341,8 +341,8 @@ impl Cpu {
         const LBR_CTL: u32 = 0x14ce;
         if self.offered().lbr {
             self.with_doors(|doors, now| {
-                if let Some(Ok(ctl)) = doors.msr_read(LBR_CTL, now) {
-                    let _ = doors.msr_write(LBR_CTL, ctl & !1, now);
+                if let Some(Ok(ctl)) = doors.pmu().msr_read(LBR_CTL, now) {
+                    let _ = doors.pmu().msr_write(LBR_CTL, ctl & !1, now);
                 }
             });
         }

@@ -88,29 +88,11 @@ pub trait Sampled {
     fn write(&mut self, linear: u64, from: &[u8]) -> bool;
 }
 
-/// What lies outside the processor. `now` is the processor's own count at the instruction that asks, that instruction
-/// not included. Where a board does not say otherwise, there is nothing: memory and ports read all ones, no MSR and no
-/// counter is known, no interrupt is sent or wanted.
-pub trait Doors {
-    /// Reads device memory; all ones where nobody answers. `bytes` is 1, 2, 4 or 8.
-    fn memory_read(&mut self, at: Gpa, bytes: u32, now: &Counts) -> u64 {
-        let _ = (at, bytes, now);
-        u64::MAX
-    }
-    /// Writes device memory.
-    fn memory_write(&mut self, at: Gpa, bytes: u32, value: u64, now: &Counts) {
-        let _ = (at, bytes, value, now);
-    }
-    /// IN. `bytes` is 1, 2 or 4.
-    fn port_read(&mut self, port: u16, bytes: u32, now: &Counts) -> u32 {
-        let _ = (port, bytes, now);
-        u32::MAX
-    }
-    /// OUT.
-    fn port_write(&mut self, port: u16, bytes: u32, value: u32, now: &Counts) {
-        let _ = (port, bytes, value, now);
-    }
-    /// RDMSR of an MSR that the processor itself does not have: the PMU's. `None`: not an MSR at all.
+/// A performance monitoring unit, as its processor uses it. `now` is the processor's own count at the instruction that
+/// asks, that instruction not included. Where a unit does not say otherwise, it has no MSR, no counter and nothing to wait
+/// for.
+pub trait PmuDoors {
+    /// RDMSR of an MSR that the processor itself does not have. `None`: not one of the PMU's either.
     fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
         let _ = (msr, now);
         None
@@ -130,7 +112,7 @@ pub trait Doors {
         let _ = (leaf, subleaf);
         None
     }
-    /// Is supervisor state component `n` of the XSAVE family, whose registers are behind the doors, out of its initial
+    /// Is supervisor state component `n` of the XSAVE family, whose registers are the PMU's, out of its initial
     /// configuration?
     fn component_in_use(&mut self, n: u32) -> bool {
         let _ = n;
@@ -145,13 +127,52 @@ pub trait Doors {
     ///
     /// # Errors
     /// The image is not legal, or the component is unknown; then nothing has changed.
-    fn component_restore(&mut self, n: u32, from: Option<&[u8]>, now: &Counts) -> Result<(), Refused> {
-        let _ = (n, now);
+    fn component_restore(&mut self, n: u32, from: Option<&[u8]>) -> Result<(), Refused> {
+        let _ = n;
         if from.is_none() { Ok(()) } else { Err(Refused) }
     }
-    /// The processor is initialised by INIT: IA32_DEBUGCTL is zero, and what lies behind the doors does what INIT does to it.
+    /// The processor is initialised by INIT: IA32_DEBUGCTL is zero, and the PMU does what INIT does to it.
     fn init(&mut self, now: &Counts) {
         let _ = now;
+    }
+    /// How many more instructions may retire in `ring` before [`PmuDoors::settle`] must be called: a lower bound of
+    /// the distance to the next counter overflow. `u64::MAX` when no counter can overflow.
+    fn deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
+        let _ = (now, ring);
+        u64::MAX
+    }
+    /// The processor stands at an instruction boundary with exactly `now` retired. True: an interrupt (PMI) is requested.
+    fn settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
+        let _ = (now, processor);
+        false
+    }
+    /// Who wants to be told what runs, if anyone. Asked whenever the run loop looks around.
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        None
+    }
+}
+
+/// What lies outside the processor. `now` is the processor's own count at the instruction that asks, that instruction
+/// not included. Where a board does not say otherwise, there is nothing: memory and ports read all ones, no
+/// interrupt is sent or wanted.
+pub trait Doors {
+    /// Reads device memory; all ones where nobody answers. `bytes` is 1, 2, 4 or 8.
+    fn memory_read(&mut self, at: Gpa, bytes: u32, now: &Counts) -> u64 {
+        let _ = (at, bytes, now);
+        u64::MAX
+    }
+    /// Writes device memory.
+    fn memory_write(&mut self, at: Gpa, bytes: u32, value: u64, now: &Counts) {
+        let _ = (at, bytes, value, now);
+    }
+    /// IN. `bytes` is 1, 2 or 4.
+    fn port_read(&mut self, port: u16, bytes: u32, now: &Counts) -> u32 {
+        let _ = (port, bytes, now);
+        u32::MAX
+    }
+    /// OUT.
+    fn port_write(&mut self, port: u16, bytes: u32, value: u32, now: &Counts) {
+        let _ = (port, bytes, value, now);
     }
     /// The local APIC sends an inter-processor interrupt: the board delivers it (also to this processor) after the
     /// instruction. `icr` is the 64-bit interrupt command register in x2APIC layout.
@@ -166,21 +187,17 @@ pub trait Doors {
     fn acknowledge_pic(&mut self) -> u8 {
         0xff
     }
-    /// How many more instructions may retire in `ring` before [`Doors::pmu_settle`] must be called: a lower bound of
-    /// the distance to the next counter overflow. `u64::MAX` when no counter can overflow.
-    fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
-        let _ = (now, ring);
-        u64::MAX
+    /// The PMU.
+    fn pmu(&mut self) -> &mut dyn PmuDoors;
+    /// How many more instructions may retire in `ring` before [`Doors::settle`] must be called: what the PMU says, or
+    /// less.
+    fn deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
+        self.pmu().deadline(now, ring)
     }
-    /// The processor stands at an instruction boundary with exactly `now` retired. True: the PMU requests an
-    /// interrupt (PMI), which the local APIC delivers through LVTPC.
-    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
-        let _ = (now, processor);
-        false
-    }
-    /// Who wants to be told what runs, if anyone. Asked whenever the run loop looks around.
-    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
-        None
+    /// The processor stands at an instruction boundary with exactly `now` retired: the PMU settles. True: it requests
+    /// an interrupt (PMI), which the local APIC delivers through LVTPC.
+    fn settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
+        self.pmu().settle(now, processor)
     }
     /// CPUID leaf [`MARK_LEAF`] is asked for with `value` in ECX: the guest marks a point for who looks on from outside.
     fn marked(&mut self, _value: u32) {}
@@ -198,4 +215,10 @@ pub trait Doors {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoDoors;
 
-impl Doors for NoDoors {}
+impl PmuDoors for NoDoors {}
+
+impl Doors for NoDoors {
+    fn pmu(&mut self) -> &mut dyn PmuDoors {
+        self
+    }
+}

@@ -31,7 +31,7 @@ mod task;
 mod wait;
 
 pub use cpuid::Features;
-pub use door::{Counts, Doors, Facts, MARK_LEAF, NoDoors, Refused, Registers, Ring, Sampled};
+pub use door::{Counts, Doors, Facts, MARK_LEAF, NoDoors, PmuDoors, Refused, Registers, Ring, Sampled};
 pub use engine::{Exit, Missing, Notes};
 pub use exec::Invalidate;
 pub use fault::{Done, Exception, Stop, vector};

@@ -1,7 +1,7 @@
 //! What the processor tells an observer of what it runs: blocks of instructions, accesses to memory, and happenings that
 //! are no instruction.
 //!
-//! A board that brings a [`Monitor`] (see [`Doors::monitor`](crate::Doors::monitor)) is told enough to model predictor, caches
+//! A PMU that brings a [`Monitor`] (see [`PmuDoors::monitor`](crate::PmuDoors::monitor)) is told enough to model predictor, caches
 //! and TLBs; without one nothing of this costs anything. The order of calls is that of execution:
 //!
 //! 1. `describe` once for each block decoded; the number it returns names the block from then on.

@@ -142,7 +142,9 @@ const TABLE: &[Row] = &[
     // Units of 1/8 W, 2^-14 J and 2^-10 s; a thermal design power of 300 W.
     constant!(0x601, "MSR_VR_CURRENT_CONFIG", 0),
     constant!(0x606, "MSR_RAPL_POWER_UNIT", 0xa_0e03),
+    constant!(0x60a, "MSR_PKGC3_IRTL", 0),
     constant!(0x60b, "MSR_PKGC6_IRTL", 0),
+    constant!(0x60c, "MSR_PKGC7_IRTL", 0),
     constant!(0x610, "MSR_PKG_POWER_LIMIT", 0),
     constant!(0x611, "MSR_PKG_ENERGY_STATUS", 0),
     constant!(0x613, "MSR_PKG_PERF_STATUS", 0),
@@ -233,7 +235,7 @@ impl Cpu {
     pub fn read_msr(&mut self, msr: u32) -> Result<u64, Stop> {
         let read = match find(msr) {
             Some(row) => Some((row.read)(self, msr)),
-            None => self.with_doors(|doors, now| doors.msr_read(msr, now)),
+            None => self.with_doors(|doors, now| doors.pmu().msr_read(msr, now)),
         };
         read.unwrap_or_else(|| self.refuse(msr, None)).map_err(|Refused| Stop::gp(0))
     }
@@ -247,7 +249,7 @@ impl Cpu {
         self.engine.look = true;
         let written = match find(msr) {
             Some(row) => Some((row.write)(self, msr, v)),
-            None => self.with_doors(|doors, now| doors.msr_write(msr, v, now)),
+            None => self.with_doors(|doors, now| doors.pmu().msr_write(msr, v, now)),
         };
         // A monitor may want to hear from now on of accesses that were left out so far.
         self.tell_all();
@@ -339,7 +341,7 @@ impl Cpu {
         let absent = u64::from(self.features.lbr);
         only(v, DEBUGCTL_LEGAL)?;
         self.msr.debugctl = v & !absent;
-        let _ = self.with_doors(|doors, now| doors.msr_write(msr, v, now));
+        let _ = self.with_doors(|doors, now| doors.pmu().msr_write(msr, v, now));
         Ok(())
     }
 

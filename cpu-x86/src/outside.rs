@@ -39,7 +39,7 @@ impl Cpu {
         let doors = self.doors.take().expect("within a run");
         let watched = std::mem::replace(&mut self.hot.watched, false);
         // SAFETY: as in `with_doors`; the doors are not part of the processor, which cannot reach them now.
-        let requests = unsafe { (*doors).pmu_settle(now, self) };
+        let requests = unsafe { (*doors).settle(now, self) };
         self.hot.watched = watched;
         self.doors = Some(doors);
         requests
@@ -50,7 +50,7 @@ impl Cpu {
         let waiting = std::mem::take(&mut self.hot.log.len) as usize;
         if let Some(doors) = self.doors {
             // SAFETY: as in `with_doors`; the monitor is part of the doors, not of the processor.
-            if let Some(monitor) = unsafe { (*doors).monitor() } {
+            if let Some(monitor) = unsafe { (*doors).pmu().monitor() } {
                 if waiting > 0 {
                     monitor.pass(&self.hot.log.blocks[..waiting]);
                 }

@@ -60,7 +60,7 @@ impl Cpu {
         let cache_bits = self.cr0 & 0x6000_0000;
         self.lapic.reset();
         self.reset_core(cache_bits | 0x10);
-        self.with_doors(|doors, now| doors.init(now));
+        self.with_doors(|doors, now| doors.pmu().init(now));
         self.activity = if self.apic_id == 0 { Activity::Active } else { Activity::WaitForSipi };
     }
 

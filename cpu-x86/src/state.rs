@@ -11,7 +11,7 @@ use crate::engine::tlb::Context;
 use crate::engine::{Engine, Hot, Spaces};
 use crate::lapic::Lapic;
 use crate::msr::Feedback;
-use emu_core::Ram;
+use emu_core::{Ram, Random};
 use softfp::F80;
 use std::sync::Arc;
 
@@ -230,7 +230,7 @@ pub struct Cpu {
     /// The local APIC.
     pub lapic: Lapic,
     /// State of the generator behind RDRAND and RDSEED: a function of the seed and of how often it was asked.
-    pub random: u64,
+    pub random: Random,
     /// MSRs that were asked for and are not there: each is logged once.
     pub(crate) refused_msrs: Vec<u32>,
     /// What has been retired, up to the last settling; [`Cpu::counts`] is exact at any instruction that may ask.
@@ -323,7 +323,7 @@ impl Cpu {
             features: Features::default(),
             shown_clock: 0,
             lapic: Lapic::new(apic_id),
-            random: u64::from(apic_id),
+            random: Random(apic_id.into()),
             refused_msrs: Vec::new(),
             settled: Counts::default(),
             activity: Activity::Active,

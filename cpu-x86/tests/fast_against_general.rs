@@ -13,7 +13,7 @@ mod recorder;
 use cpu_x86::{Counts, Cpu, Exit, Long64, Table};
 use emu_core::{Gpa, Ram};
 use iced_x86::{Code, Encoder, EncodingKind, FlowControl, Instruction, Mnemonic, OpCodeOperandKind, OpKind, Register};
-use random::Random;
+use random::{Corners, Random};
 use recorder::{Recorder, Told, Watching};
 use std::sync::Arc;
 
@@ -332,7 +332,7 @@ fn set_up(cpu: &mut Cpu, ram: &Ram, s: &Start) {
     cpu.k = s.k;
     cpu.mxcsr = s.mxcsr;
     // What a program that changed itself into RDTSC or RDSEED reads.
-    cpu.random = 0;
+    cpu.random = Random(0);
     cpu.msr.tsc_adjust = cpu.counts().clock.wrapping_neg();
     cpu.set_flags(s.flags);
     cpu.rip = s.at;

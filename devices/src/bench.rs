@@ -1,6 +1,6 @@
 //! The test bench: one chip between probes, with memory, an alarm and a clock, and no board.
 
-use emu_core::{Cx, Device, Effect, Gpa, Line, Place, Ram, Request, Time};
+use emu_core::{Cx, Device, Effect, Gpa, Line, Place, Ram, Random, Request, Time};
 
 /// A chip under test and everything it may reach.
 pub struct Bench<D> {
@@ -91,25 +91,10 @@ impl<D: Device> Bench<D> {
     }
 }
 
-/// A seeded generator (splitmix64).
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.roll() % n.max(1)
-    }
-}
-
 /// Pokes `chip` at random for `steps` accesses: any width, any value, any time; nothing may panic or hang.
 pub fn abuse<D: Device>(chip: D, seed: u64, steps: u32) {
     let mut bench = Bench::new(chip);
-    let mut dice = Dice(seed);
+    let mut dice = Random(seed);
     let regions = bench.chip.regions();
     for _ in 0..steps {
         let region = dice.below(regions.len() as u64) as usize;
@@ -119,11 +104,11 @@ pub fn abuse<D: Device>(chip: D, seed: u64, steps: u32) {
         match dice.below(16) {
             0..=5 => drop(bench.read(region, offset, bytes)),
             6..=11 => {
-                let value = dice.roll() >> dice.below(64);
+                let value = dice.next() >> dice.below(64);
                 bench.write(region, offset, bytes, value);
             }
             12 => drop(bench.input(&[1, 2, 3, 4, 5])),
-            13 => bench.now = bench.now + Time::ps(dice.roll() >> (24 + dice.below(36))),
+            13 => bench.now = bench.now + Time::ps(dice.next() >> (24 + dice.below(36))),
             14 => {
                 // An alarm may come late: exactness is the chip's business, not the board's.
                 if let Some(at) = bench.alarm {

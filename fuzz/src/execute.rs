@@ -2,7 +2,7 @@
 //! registers, memory and counts. Nothing panics, whatever the guest does to itself.
 
 use cpu_x86::{Activity, Counts, Cpu, Exit, Long64, NoDoors, Seg, Segment, Table};
-use emu_core::{Gpa, Ram};
+use emu_core::{Gpa, Ram, Random};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -165,7 +165,7 @@ impl Machine {
         for (n, v) in cpu.vec.iter_mut().enumerate() {
             v.0[..8].copy_from_slice(&(noise.rotate_right(n as u32) as i32 as f64).to_le_bytes());
         }
-        (cpu.random, cpu.shown_clock) = (0, 0);
+        (cpu.random, cpu.shown_clock) = (Random(0), 0);
         cpu.msr.tsc_adjust = cpu.counts().clock.wrapping_neg();
         cpu.set_flags(u64::from(options >> 4) << 4 & 0xd0 | 2);
         cpu.rip = at;

@@ -6,7 +6,7 @@ use crate::now::Now;
 use cpu_x86::Ring;
 
 /// Most terms that are added.
-const PLUS: usize = 6;
+const PLUS: usize = 8;
 /// Most terms that are taken away.
 const MINUS: usize = 3;
 

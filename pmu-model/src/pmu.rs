@@ -12,7 +12,7 @@ use crate::uarch::{self, Core, Level, MemoryInfo, Parameters};
 use crate::unit::Unit;
 use crate::{Now, Profile, View};
 use cpu_x86::monitor::{Code, DataAccess, Happening, Touched, Translate};
-use cpu_x86::{Counts, Monitor, Refused, Ring, Sampled};
+use cpu_x86::{Counts, Monitor, PmuDoors, Refused, Ring, Sampled};
 
 /// The PMU of one logical processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -364,6 +364,42 @@ fn recorded(b: &uarch::Branch, cycle: u64) -> lbr::Branch {
         cycle,
         from_ring: b.before,
         to_ring: b.after,
+    }
+}
+
+impl PmuDoors for Pmu {
+    fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
+        self.msr_read(msr, now)
+    }
+    fn msr_write(&mut self, msr: u32, value: u64, now: &Counts) -> Option<Result<(), Refused>> {
+        self.msr_write(msr, value, now)
+    }
+    fn rdpmc(&mut self, ecx: u32, now: &Counts) -> Result<u64, Refused> {
+        self.rdpmc(ecx, now)
+    }
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
+        Pmu::cpuid(self, leaf, subleaf)
+    }
+    fn component_in_use(&mut self, n: u32) -> bool {
+        Pmu::component_in_use(self, n)
+    }
+    fn component_save(&mut self, n: u32, to: &mut [u8]) {
+        Pmu::component_save(self, n, to);
+    }
+    fn component_restore(&mut self, n: u32, from: Option<&[u8]>) -> Result<(), Refused> {
+        self.component_restore(n, from)
+    }
+    fn init(&mut self, now: &Counts) {
+        self.init(now);
+    }
+    fn deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
+        self.deadline(now, ring)
+    }
+    fn settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
+        self.settle(now, processor)
+    }
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        self.monitor()
     }
 }
 

@@ -36,6 +36,14 @@ signals! {
     UopsExecuted,
     /// Of which x87's.
     UopsX87,
+    /// Instructions that execute a micro-op, which in the default model are cycles that do.
+    Executes1,
+    /// At least two.
+    Executes2,
+    /// At least three.
+    Executes3,
+    /// At least four.
+    Executes4,
     /// Instructions that load.
     Loads,
     /// Instructions that store.
@@ -46,14 +54,42 @@ signals! {
     LockLoads,
     /// Load and store micro-ops.
     MemoryUops,
-    /// Scalar floating-point operations; FMA counts two.
-    FpScalar,
-    /// Packed floating-point operations; FMA counts two.
-    FpVector,
+    /// Floating-point operations, of which FMA and dot products count two: scalar, of double precision.
+    FpScalarDouble,
+    /// Scalar, single precision.
+    FpScalarSingle,
+    /// Packed in 128 bits, double precision.
+    Fp128Double,
+    /// Single precision.
+    Fp128Single,
+    /// In 256 bits, double precision.
+    Fp256Double,
+    /// Single precision.
+    Fp256Single,
+    /// In 512 bits, double precision.
+    Fp512Double,
+    /// Single precision.
+    Fp512Single,
+    /// Half precision, scalar.
+    FpScalarHalf,
+    /// One complex number.
+    FpScalarComplex,
+    /// Packed in 128 bits.
+    Fp128Half,
+    /// In 256 bits.
+    Fp256Half,
+    /// In 512 bits.
+    Fp512Half,
     /// Integer vector instructions of 128 bits of the add kind.
     IntVector128,
     /// Of 256 bits.
     IntVector256,
+    /// Multiplications, of 256 bits.
+    IntVectorMul256,
+    /// Dot products that are added (VNNI), of 128 bits.
+    IntVectorVnni128,
+    /// Of 256 bits.
+    IntVectorVnni256,
     /// LFENCE.
     Lfence,
     /// PAUSE.
@@ -145,6 +181,8 @@ signals! {
     L2LinesIn,
     /// Lines evicted from the L2 and written back.
     L2LinesOut,
+    /// Lines evicted from the L2 that were as they had come.
+    L2LinesDropped,
     /// Demand reads of data that missed the L3.
     L3DataMiss,
     /// Code reads.
@@ -187,6 +225,8 @@ signals! {
     UopsDsb,
     /// The legacy decoder.
     UopsMite,
+    /// Lines that the decoded stream buffer did not hold when fetch came to them.
+    DsbMisses,
     /// Switches into the sequencer.
     MsSwitches,
 

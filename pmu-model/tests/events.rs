@@ -3,9 +3,10 @@
 mod toy;
 
 use cpu_x86::Ring;
+use emu_core::Random;
 use pmu_model::Now;
 use pmu_model::catalog::{self, EVENTS, Extra, Validity, When};
-use toy::{Dice, Totals};
+use toy::Totals;
 
 const RINGS: [Ring; 2] = [Ring::Kernel, Ring::User];
 
@@ -13,7 +14,7 @@ const RINGS: [Ring; 2] = [Ring::Kernel, Ring::User];
 fn runs() -> impl Iterator<Item = Totals> {
     (0..60).map(|seed| {
         let mut totals = Totals::default();
-        totals.run(&mut Dice(seed), 1 + seed * seed);
+        totals.run(&mut Random(seed), 1 + seed * seed);
         totals
     })
 }
@@ -117,7 +118,7 @@ fn cycles_with_and_without_an_event_are_all_cycles() {
 fn a_mask_beyond_what_a_cycle_can_hold_counts_nothing() {
     // kvm-unit-tests wants INST_RETIRED with a mask of two below the plain count.
     let mut totals = Totals::default();
-    totals.run(&mut Dice(1), 1000);
+    totals.run(&mut Random(1), 1000);
     for (select, n) in [(0xc0 | 2 << 24, 0), (0xc4 | 2 << 24, 0), (0x01a4 | 7 << 24, 0), (0x81d0 | 255 << 24, 0)] {
         let formula = catalog::programmed(select, &Extra::default()).formula.expect("modelled");
         let all: u64 = RINGS.into_iter().map(|ring| formula.count(totals.now(), ring)).sum();

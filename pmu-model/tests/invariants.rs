@@ -8,10 +8,11 @@
 mod toy;
 
 use cpu_x86::Ring;
+use emu_core::Random;
 use pmu_model::{Profile, Unit};
 use proptest::prelude::*;
 use toy::reference::{CODES, Reference};
-use toy::{Dice, Step, Totals, other};
+use toy::{Step, Totals, other};
 
 /// Registers that hold state, which every comparison reads.
 const STATE: [(u32, u32); 9] =
@@ -73,7 +74,7 @@ impl Machine {
     }
 
     fn run(&mut self, n: u64, seed: u64) {
-        let mut dice = Dice(seed);
+        let mut dice = Random(seed);
         for _ in 0..n {
             let step = Step::random(&mut dice, self.ring);
             self.reference.retire(&step);
@@ -239,7 +240,7 @@ fn counted(selects: &[u64], preset: u64, seed: u64, n: u64) -> (Vec<u64>, u64) {
     write(0x4c1, preset, &mut totals);
     selects.iter().enumerate().for_each(|(n, s)| write(0x186 + n as u32, s | 1 << 22, &mut totals));
     write(0x38f, 0xf_0000_00ff, &mut totals);
-    totals.run(&mut Dice(seed), n);
+    totals.run(&mut Random(seed), n);
     write(0x38f, 0, &mut totals);
     let now = totals.now();
     let general = (0..selects.len() as u32).map(|n| unit.rdpmc(n, now).unwrap()).collect::<Vec<_>>();
@@ -281,7 +282,7 @@ fn nothing_moves_a_counter_that_does_not_count() {
             unit.msr_write(msr, v, totals.now()).unwrap().unwrap();
             totals.book(&Step::serial());
         }
-        totals.run(&mut Dice(select), 300);
+        totals.run(&mut Random(select), 300);
         assert_eq!(unit.rdpmc(0, totals.now()), Ok(1234), "{select:#x} {global:#x} {status:#x}");
     }
 }

@@ -1,7 +1,7 @@
 //! LBRs and PEBS on a real processor: XSAVES and XRSTORS of component 15 through the doors, and a record of what the
 //! registers hold, written by the processor's own means.
 
-use cpu_x86::{Counts, Cpu, Doors, Exit, Facts, Features, Refused, Ring, Sampled, VecReg};
+use cpu_x86::{Counts, Cpu, Doors, Exit, Facts, Features, PmuDoors, Refused, Ring, Sampled, VecReg};
 use emu_core::{Gpa, Ram};
 use pmu_model::pebs::record::Sample;
 use pmu_model::{Branch, BranchKind, Lbr, Pebs};
@@ -25,6 +25,12 @@ impl Doors for Board {
     fn memory_write(&mut self, _at: Gpa, _bytes: u32, _value: u64, _now: &Counts) {
         self.device_writes += 1;
     }
+    fn pmu(&mut self) -> &mut dyn PmuDoors {
+        self
+    }
+}
+
+impl PmuDoors for Board {
     fn msr_read(&mut self, msr: u32, _now: &Counts) -> Option<Result<u64, Refused>> {
         self.lbr.msr_read(msr).or_else(|| self.pebs.msr_read(msr)).map(Ok)
     }
@@ -40,11 +46,11 @@ impl Doors for Board {
     fn component_save(&mut self, _n: u32, to: &mut [u8]) {
         to.copy_from_slice(&self.lbr.image());
     }
-    fn component_restore(&mut self, _n: u32, from: Option<&[u8]>, _now: &Counts) -> Result<(), Refused> {
+    fn component_restore(&mut self, _n: u32, from: Option<&[u8]>) -> Result<(), Refused> {
         let image = from.map(|f| f.try_into().map_err(|_| Refused)).transpose()?;
         self.lbr.restore(image)
     }
-    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
+    fn settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
         self.now = *now;
         if let Some(sample) = self.sample.take() {
             self.pebs.write(1, 1, &sample, &self.lbr, processor);

@@ -1,6 +1,6 @@
 //! Samples and last branches of real programs on a processor with its whole PMU: where they are, and what they hold.
 
-use cpu_x86::{Counts, Cpu, Doors, Exit, Features, Monitor, Refused, Ring, Sampled, Table};
+use cpu_x86::{Counts, Cpu, Doors, Exit, Features, PmuDoors, Sampled, Table};
 use emu_core::{Gpa, Ram};
 use pmu_model::uarch::Parameters;
 use pmu_model::{Pmu, Profile};
@@ -21,31 +21,13 @@ struct Board {
 }
 
 impl Doors for Board {
-    fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
-        self.pmu.msr_read(msr, now)
+    fn pmu(&mut self) -> &mut dyn PmuDoors {
+        &mut self.pmu
     }
-    fn msr_write(&mut self, msr: u32, value: u64, now: &Counts) -> Option<Result<(), Refused>> {
-        self.pmu.msr_write(msr, value, now)
-    }
-    fn rdpmc(&mut self, ecx: u32, now: &Counts) -> Result<u64, Refused> {
-        self.pmu.rdpmc(ecx, now)
-    }
-    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
-        self.pmu.cpuid(leaf, subleaf)
-    }
-    fn init(&mut self, now: &Counts) {
-        self.pmu.init(now);
-    }
-    fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
-        self.pmu.deadline(now, ring)
-    }
-    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
+    fn settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
         let requests = self.pmu.settle(now, processor);
         self.pmis += u32::from(requests);
         requests
-    }
-    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
-        self.pmu.monitor()
     }
 }
 

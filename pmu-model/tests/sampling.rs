@@ -4,10 +4,10 @@
 mod toy;
 
 use cpu_x86::{Counts, Registers, Ring, Sampled};
+use emu_core::Random;
 use pmu_model::uarch::Parameters;
 use pmu_model::{MASK, Pmu, Profile};
 use proptest::prelude::*;
-use toy::Dice;
 
 const AREA: u64 = 0x10_0000;
 const BUFFER: u64 = 0x10_1000;
@@ -171,7 +171,7 @@ proptest! {
         s in sampling(), room in 1u64..40, threshold in 1u64..40, seed: u64, n in 1u64..800,
     ) {
         let [mut lazy, mut eager] = [false, true].map(|eager| Machine::new(&s, room, threshold, eager));
-        let (mut dice, before) = (Dice(seed), lazy.counts);
+        let (mut dice, before) = (Random(seed), lazy.counts);
         for _ in 0..n {
             let branch = dice.one_in(3);
             lazy.retire(branch);

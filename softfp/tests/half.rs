@@ -3,6 +3,7 @@
 //! Every result and flag in all four roundings: unary operations and narrowing of 16-bit integers exhaustively, binary
 //! and ternary ones by samples that favour corners. `HALF_SAMPLES` sets how many.
 
+use emu_core::Random;
 use softfp::{Env, Rounding, f16, f32 as single, f64 as double, flag};
 use std::cmp::Ordering;
 
@@ -10,28 +11,17 @@ const ROUNDINGS: [Rounding; 4] = [Rounding::Nearest, Rounding::Down, Rounding::U
 const INFINITY: u16 = 0x7c00;
 const INDEFINITE: u16 = 0xfe00;
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-    fn half(&mut self) -> u16 {
-        const CORNERS: [u16; 16] = [
-            0, 1, 2, 0x3ff, 0x400, 0x401, 0x7bff, 0x7bfe, 0x7c00, 0x7c01, 0x7e00, 0x3c00, 0x3bff, 0x3c01, 0x4000, 0x200,
-        ];
-        let v = self.next();
-        let sign = (v as u16) & 0x8000;
-        match v >> 16 & 7 {
-            0 => sign | CORNERS[(v >> 20) as usize & 15],
-            1 => sign | (v >> 32) as u16 & 0x3ff,
-            2 => sign | (0x3c00 + ((v >> 32) as u16 & 0x7ff)),
-            _ => (v >> 32) as u16,
-        }
+/// A half, corners among them.
+fn half(random: &mut Random) -> u16 {
+    const CORNERS: [u16; 16] =
+        [0, 1, 2, 0x3ff, 0x400, 0x401, 0x7bff, 0x7bfe, 0x7c00, 0x7c01, 0x7e00, 0x3c00, 0x3bff, 0x3c01, 0x4000, 0x200];
+    let v = random.next();
+    let sign = (v as u16) & 0x8000;
+    match v >> 16 & 7 {
+        0 => sign | CORNERS[(v >> 20) as usize & 15],
+        1 => sign | (v >> 32) as u16 & 0x3ff,
+        2 => sign | (0x3c00 + ((v >> 32) as u16 & 0x7ff)),
+        _ => (v >> 32) as u16,
     }
 }
 
@@ -265,7 +255,7 @@ fn run(rounding: Rounding, f: impl FnOnce(&mut Env) -> u16) -> (u16, u8) {
 fn sums_products_and_quotients_are_the_exact_ones_rounded_once() {
     let mut random = Random(1);
     for n in 0..samples() {
-        let (a, b, c) = (random.half(), random.half(), random.half());
+        let (a, b, c) = (half(&mut random), half(&mut random), half(&mut random));
         let rounding = ROUNDINGS[n as usize & 3];
         let why = || format!("{a:04x} {b:04x} {c:04x} {rounding:?}");
         assert_eq!(run(rounding, |e| f16::add(a, b, e)), sum(a, b, rounding), "add {}", why());
@@ -282,7 +272,7 @@ fn sums_products_and_quotients_are_the_exact_ones_rounded_once() {
 fn comparisons_order_by_value() {
     let mut random = Random(2);
     for _ in 0..samples() {
-        let (a, b) = (random.half(), random.half());
+        let (a, b) = (half(&mut random), half(&mut random));
         let order = if is_nan(a) || is_nan(b) { None } else { real(a).partial_cmp(&real(b)) };
         let signals = [a, b].iter().any(|x| is_nan(*x) && x & 0x200 == 0);
         let denormal = if order.is_some() { denormals(&[a, b]) } else { 0 };
@@ -406,7 +396,7 @@ fn rounding_to_fractions_and_what_it_takes_away_of_every_half() {
 fn scaling_multiplies_by_a_power_of_two_and_rounds_once() {
     let mut random = Random(3);
     for n in 0..samples() {
-        let (a, b) = (random.half(), random.half());
+        let (a, b) = (half(&mut random), half(&mut random));
         let rounding = ROUNDINGS[n as usize & 3];
         if is_nan(a) || is_nan(b) || is_infinite(a) || is_infinite(b) || a << 1 == 0 {
             continue;
@@ -484,7 +474,8 @@ fn narrowing_rounds_once_and_obeys_daz_of_its_source() {
     for n in 0..samples() {
         let rounding = ROUNDINGS[n as usize & 3];
         // Around a half: itself, its neighbours, the middles.
-        let near = real(random.half()).to_bits().wrapping_add((random.next() as i64 >> (random.next() & 63)) as u64);
+        let near =
+            real(half(&mut random)).to_bits().wrapping_add((random.next() as i64 >> (random.next() & 63)) as u64);
         let v = f64::from_bits(if n % 3 == 0 { random.next() } else { near });
         if !v.is_finite() || v == 0.0 || v.is_subnormal() {
             continue;

@@ -9,7 +9,7 @@
 #[path = "../../cpu-x86/tests/native/random.rs"]
 mod random;
 
-use random::Random;
+use random::{Corners, Random};
 use softfp::{Env, Rounding, f16, f32, f64};
 use std::arch::asm;
 use std::cmp::Ordering;

@@ -89,7 +89,7 @@ def boot(machine: Machine, packages, kernel: str, image: bytes, name: str, appen
     _, status, usage = os.wait4(process.pid, 0)
     run.exit = os.waitstatus_to_exitcode(status)
     run.cpu_s = usage.ru_utime + usage.ru_stime
-    initrd.unlink()
+    initrd.unlink(missing_ok=True)
     return run
 
 

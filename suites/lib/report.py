@@ -37,6 +37,15 @@ class Report:
     def known(self) -> "Known":
         return Known(self.suite)
 
+    def unbuilt(self, work: Path, wanted: re.Pattern) -> None:
+        """Reads which programs a recipe could not build (`.failed` in `work`): known, or failures."""
+        known, list_of = self.known(), work / ".failed"
+        for name in list_of.read_text().split() if list_of.exists() else []:
+            if wanted.match(name) and known.skip(name):
+                self.skipped.append(f"{name}: {known.skip(name)}")
+            elif wanted.match(name):
+                self.failed.append(f"{name}: does not build")
+
     def show(self) -> None:
         for name in self.skipped:
             print(f"  skipped: {name}")
@@ -46,9 +55,12 @@ class Report:
             print(f"  FAILED: {text}")
         for text in self.figures:
             print(f"  {text}")
-        verdict = "FAILED" if self.failed else "ok"
-        print(f"{self.suite}: {verdict}: {self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped, "
-              f"{self.lines} lines compared", flush=True)
+
+    def line(self, spent_s: float) -> str:
+        """The suite in one line of figures."""
+        verdict = "FAILED" if self.failed or not self.passed else "ok"
+        return (f"{self.suite:10} {verdict:6} {self.passed:5} passed {len(self.failed):3} failed {len(self.skipped):3} skipped "
+                f"{sum(self.explained.values()):5} lines explained {self.lines:7} compared {spent_s:6.0f} s")
 
 
 class Known:

@@ -175,10 +175,10 @@ impl Cpu {
         let clock = self.settled.clock;
         let timer = self.lapic.next_timer().unwrap_or(u64::MAX);
         let (counts, ring) = (self.settled, ring(self.cpl));
-        let counter = self.doors_of_run().pmu_deadline(&counts, ring);
+        let counter = self.doors_of_run().deadline(&counts, ring);
         // A counter of the other ring counts too: entering that ring must look again.
         let other = if ring == Ring::User { Ring::Kernel } else { Ring::User };
-        self.engine.counting = counter != u64::MAX || self.doors_of_run().pmu_deadline(&counts, other) != u64::MAX;
+        self.engine.counting = counter != u64::MAX || self.doors_of_run().deadline(&counts, other) != u64::MAX;
         let time = (until - clock).min(timer.saturating_sub(clock));
         counts.cycles_in(time).min(counter).min(lane::MOST)
     }

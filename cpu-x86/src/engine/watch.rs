@@ -231,7 +231,7 @@ impl Cpu {
 
     /// Looks whether a monitor is there, and lets it book what is pending if it is.
     pub(super) fn look_for_monitor(&mut self) {
-        let there = self.doors_of_run().monitor().is_some();
+        let there = self.doors_of_run().pmu().monitor().is_some();
         if there && self.hot.watched {
             let to = self.code_address(self.rip);
             self.tell_next();

@@ -1,7 +1,7 @@
 //! Encodings of a `Code` with random operands, in 64-bit mode.
 
 use crate::CENTER;
-use crate::random::Random;
+use crate::random::{Corners, Random};
 use iced_x86::{Code, Decoder, DecoderOptions, Encoder, Instruction, Mnemonic, OpCodeOperandKind, OpKind, Register};
 
 /// Where the instruction is encoded, and where branches lead: whoever places them anew sets that again.

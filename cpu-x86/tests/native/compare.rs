@@ -130,6 +130,30 @@ pub fn undefined(c: &Case, i: &Instruction) -> bool {
     matches!(i.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd) && i.op1_register().is_gpr16() && count & 31 > 16
 }
 
+/// Does only the base of FS or GS make the operand's address canonical? AMD asks for a canonical offset too and raises
+/// #GP; Intel asks for that of the linear address alone (SDM vol. 1, 3.3.7.1).
+pub fn is_canonical_by_base(c: &Case, i: &Instruction) -> bool {
+    use iced_x86::{Mnemonic, OpKind, Register};
+    if c.bits != 64 || !matches!(i.memory_segment(), Register::FS | Register::GS) {
+        return false;
+    }
+    let Some(linear) = crate::draw::address(c, i) else { return false };
+    let base = c.state.0[if i.memory_segment() == Register::FS { cell::FS_BASE } else { cell::GS_BASE }];
+    // The register of a bit test goes beyond the operand.
+    let bits = matches!(i.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc)
+        && i.op1_kind() == OpKind::Register;
+    let beyond = if bits {
+        let (v, bytes) = (c.state.0[i.op1_register().full_register().number()], i.op1_register().size() as u32);
+        let unused = 64 - 8 * bytes;
+        ((v << unused) as i64 >> unused >> 3) as u64 & u64::from(bytes).wrapping_neg()
+    } else {
+        0
+    };
+    let linear = linear.wrapping_add(beyond);
+    let canonical = |at: u64| (at as i64) << 16 >> 16 == at as i64;
+    canonical(linear) && !canonical(linear.wrapping_sub(base))
+}
+
 /// Did the instruction of `c` fault, rather than what is behind it?
 fn faulted(c: &Case, o: &Outcome) -> Option<u64> {
     let same = [cell::RIP, cell::SEG + 1].iter().all(|n| o.state.0[*n] == c.state.0[*n]);

@@ -2,7 +2,7 @@
 
 use crate::encode::Encoded;
 use crate::layout::{self, CODE, CODE_16, CODE_32, CODE_END, DATA, DATA_16, DATA_BYTES, FLAT, PAGE, STACK, STACK_16};
-use crate::random::Random;
+use crate::random::{Corners, Random};
 use crate::state::{Case, State, cell};
 use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind, Register};
 

@@ -1,7 +1,7 @@
 //! Encodings: a code of iced's list with random operands of the kinds it takes, in 16-, 32- or 64-bit code.
 
 use crate::layout::{CODE, CODE_END, DATA, PAGE};
-use crate::random::Random;
+use crate::random::{Corners, Random};
 use iced_x86::{Code, Decoder, DecoderOptions, Encoder, Instruction, OpCodeOperandKind, OpKind, Register};
 
 /// An encoding, and where it lies.

@@ -1,27 +1,29 @@
 //! Random numbers and the values that find faults: edges of integers, of floating-point formats, of lanes.
 
-/// SplitMix64.
-pub struct Random(pub u64);
+pub use emu_core::Random;
 
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
-    }
-
+/// Values that find faults.
+pub trait Corners {
     /// An integer with an edge in it somewhere, or any.
-    pub fn corner(&mut self) -> u64 {
+    fn corner(&mut self) -> u64;
+    /// The low `bits` (1 to 64) of a fraction: all zeros, all ones, one bit, runs, or anything.
+    fn fraction(&mut self, bits: u64) -> u64;
+    /// A number of `exponent` and `fraction` bits: corners, neighbours of 1, of the integers' ends, or anything.
+    fn float(&mut self, exponent: u64, fraction: u64) -> u64;
+    /// As [`Corners::float`], or with an exponent near that of `other`.
+    fn float_near(&mut self, exponent: u64, fraction: u64, other: u64) -> u64;
+    /// An extended real: significand, and sign with exponent. Unnormals and pseudo-denormals among them.
+    fn extended(&mut self) -> (u64, u64);
+    /// As [`Corners::extended`], now and then near the exponent `near`, or near that of its reciprocal.
+    fn extended_near(&mut self, near: u64) -> (u64, u64);
+    /// Eight bytes of lanes of kind `kind` (0 to 8).
+    fn lanes(&mut self, kind: u64) -> u64;
+    /// Kind of lanes for [`Corners::lanes`].
+    fn lane_kind(&mut self) -> u64;
+}
+
+impl Corners for Random {
+    fn corner(&mut self) -> u64 {
         let bit = 1u64 << self.below(64);
         match self.below(8) {
             0 => self.below(3).wrapping_sub(1),
@@ -34,8 +36,7 @@ impl Random {
         }
     }
 
-    /// The low `bits` (1 to 64) of a fraction: all zeros, all ones, one bit, runs, or anything.
-    pub fn fraction(&mut self, bits: u64) -> u64 {
+    fn fraction(&mut self, bits: u64) -> u64 {
         let full = u64::MAX >> (64 - bits);
         full & match self.below(7) {
             0 => 0,
@@ -48,8 +49,7 @@ impl Random {
         }
     }
 
-    /// A number of `exponent` and `fraction` bits: corners, neighbours of 1, of the integers' ends, or anything.
-    pub fn float(&mut self, exponent: u64, fraction: u64) -> u64 {
+    fn float(&mut self, exponent: u64, fraction: u64) -> u64 {
         let (top, bias) = ((1u64 << exponent) - 1, (1u64 << (exponent - 1)) - 1);
         let field = match self.below(12) {
             0 => 0,
@@ -66,8 +66,7 @@ impl Random {
         self.below(2) << (exponent + fraction) | field << fraction | self.fraction(fraction)
     }
 
-    /// As [`Random::float`], or with an exponent near that of `other`.
-    pub fn float_near(&mut self, exponent: u64, fraction: u64, other: u64) -> u64 {
+    fn float_near(&mut self, exponent: u64, fraction: u64, other: u64) -> u64 {
         if !self.one_in(5) {
             return self.float(exponent, fraction);
         }
@@ -75,13 +74,11 @@ impl Random {
         self.below(2) << (exponent + fraction) | field << fraction | self.fraction(fraction)
     }
 
-    /// An extended real: significand, and sign with exponent. Unnormals and pseudo-denormals among them.
-    pub fn extended(&mut self) -> (u64, u64) {
+    fn extended(&mut self) -> (u64, u64) {
         self.extended_near(0x3fff)
     }
 
-    /// As [`Random::extended`], now and then near the exponent `near`, or near that of its reciprocal.
-    pub fn extended_near(&mut self, near: u64) -> (u64, u64) {
+    fn extended_near(&mut self, near: u64) -> (u64, u64) {
         let (near, jitter) = (near as i64, self.below(9) as i64 - 4);
         let field = match self.below(16) {
             0 => self.below(3) as i64,
@@ -105,8 +102,7 @@ impl Random {
         (significand, field | self.below(2) << 15)
     }
 
-    /// Eight bytes of lanes of kind `kind` (0 to 8).
-    pub fn lanes(&mut self, kind: u64) -> u64 {
+    fn lanes(&mut self, kind: u64) -> u64 {
         match kind {
             0 | 1 => self.next(),
             2 => u64::from_le_bytes([0; 8].map(|_: u8| self.pick(&[0, 1, 0x7f, 0x80, 0x81, 0xff]))),
@@ -121,8 +117,7 @@ impl Random {
         }
     }
 
-    /// Kind of lanes for [`Random::lanes`].
-    pub fn lane_kind(&mut self) -> u64 {
+    fn lane_kind(&mut self) -> u64 {
         self.below(9)
     }
 }

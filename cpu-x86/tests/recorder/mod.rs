@@ -1,7 +1,7 @@
 //! A monitor that keeps what it is told: instructions retired, branches taken, and a small cache fed by the accesses.
 
 use cpu_x86::monitor::{Code, DataAccess, Happening, Monitor, Touched, Translate};
-use cpu_x86::{Doors, Ring};
+use cpu_x86::{Doors, PmuDoors, Ring};
 use iced_x86::{FlowControl, Instruction};
 
 /// One set: its lines from the most recently used on, each with its dirty bit.
@@ -132,6 +132,12 @@ impl Monitor for Recorder {
 pub struct Watching(pub Option<Recorder>);
 
 impl Doors for Watching {
+    fn pmu(&mut self) -> &mut dyn PmuDoors {
+        self
+    }
+}
+
+impl PmuDoors for Watching {
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         self.0.as_mut().map(|r| r as &mut dyn Monitor)
     }

@@ -168,7 +168,7 @@ fn port_61_toggles_refresh_every_18_ticks() {
 
 #[test]
 fn the_next_change_is_the_first_tick_whose_output_differs() {
-    let mut dice = crate::bench::Dice(1);
+    let mut dice = emu_core::Random(1);
     for round in 0..20_000 {
         let mut c = Counter::default();
         let mut now = dice.below(50);

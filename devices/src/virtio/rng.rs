@@ -1,9 +1,9 @@
 //! virtio-rng: an entropy source whose bytes follow from a seed, so that runs repeat.
 //!
-//! Source: VIRTIO specification 1.2, section 5.4; the generator: SplitMix64, Steele, Lea and Flood, OOPSLA 2014.
+//! Source: VIRTIO specification 1.2, section 5.4; the generator is [`Random`].
 
 use super::{Broken, Model, Queue};
-use emu_core::Cx;
+use emu_core::{Cx, Random};
 
 /// Bytes given for one request at most; a driver asks again for more.
 const MOST_BYTES: usize = 64 << 10;
@@ -12,24 +12,17 @@ const MOST_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct Rng {
     seed: u64,
-    state: u64,
+    state: Random,
 }
 
 impl Rng {
     /// A source whose bytes follow from `seed`.
     pub fn new(seed: u64) -> Rng {
-        Rng { seed, state: seed }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Rng { seed, state: Random(seed) }
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..count.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).collect();
+        let mut bytes: Vec<u8> = (0..count.div_ceil(8)).flat_map(|_| self.state.next().to_le_bytes()).collect();
         bytes.truncate(count);
         bytes
     }
@@ -70,6 +63,6 @@ impl Model for Rng {
     }
 
     fn reset(&mut self) {
-        self.state = self.seed;
+        self.state = Random(self.seed);
     }
 }

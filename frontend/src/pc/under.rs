@@ -7,7 +7,7 @@
 //! Source: `pmu_model::host::live`, which says what exits and what it costs.
 
 use super::seat::Seat;
-use cpu_x86::{Counts, Doors, Monitor, Refused, Ring, Sampled};
+use cpu_x86::{Counts, Doors, Monitor, PmuDoors, Refused, Ring, Sampled};
 use emu_core::Gpa;
 use pmu_model::Now;
 use pmu_model::host::exits::ExitReason;
@@ -51,6 +51,31 @@ impl Doors for Under<'_> {
         self.exit(ExitReason::Io, now);
         self.seat.port_write(port, bytes, value, now);
     }
+    fn send_ipi(&mut self, icr: u64) {
+        self.seat.send_ipi(icr);
+    }
+    fn end_of_interrupt(&mut self, vector: u8) {
+        self.seat.end_of_interrupt(vector);
+    }
+    fn acknowledge_pic(&mut self) -> u8 {
+        self.seat.acknowledge_pic()
+    }
+    fn pmu(&mut self) -> &mut dyn PmuDoors {
+        self
+    }
+    fn marked(&mut self, value: u32) {
+        self.seat.marked(value);
+    }
+    fn space_loaded(&mut self) {
+        self.seat.space_loaded();
+    }
+    fn wants_attention(&self) -> bool {
+        self.seat.wants_attention()
+    }
+}
+
+/// The vPMU, with the PMU that a guest alone would have beside it.
+impl PmuDoors for Under<'_> {
     fn msr_read(&mut self, msr: u32, counts: &Counts) -> Option<Result<u64, Refused>> {
         let now = Now { counts, signals: Some(self.seat.pmu.told_before()) };
         self.host.inside().msr_read(msr, now)
@@ -72,40 +97,22 @@ impl Doors for Under<'_> {
         self.host.inside().cpuid(leaf)
     }
     fn init(&mut self, now: &Counts) {
-        self.seat.init(now);
+        self.seat.pmu.init(now);
     }
-    fn send_ipi(&mut self, icr: u64) {
-        self.seat.send_ipi(icr);
-    }
-    fn end_of_interrupt(&mut self, vector: u8) {
-        self.seat.end_of_interrupt(vector);
-    }
-    fn acknowledge_pic(&mut self) -> u8 {
-        self.seat.acknowledge_pic()
-    }
-    fn pmu_deadline(&mut self, counts: &Counts, ring: Ring) -> u64 {
-        let others = self.seat.pmu_deadline(counts, ring);
+    fn deadline(&mut self, counts: &Counts, ring: Ring) -> u64 {
+        let others = self.seat.deadline(counts, ring);
         let now = Now { counts, signals: Some(self.seat.pmu.told()) };
         others.min(self.host.inside().deadline(now, ring))
     }
-    fn pmu_settle(&mut self, counts: &Counts, processor: &mut dyn Sampled) -> bool {
+    fn settle(&mut self, counts: &Counts, processor: &mut dyn Sampled) -> bool {
         // What the PMU of a guest alone would request is nobody's.
-        let _ = self.seat.pmu_settle(counts, processor);
+        let _ = self.seat.settle(counts, processor);
         let now = Now { counts, signals: Some(self.seat.pmu.told()) };
         let requested = self.host.inside().settle(now);
         self.observe();
         requested
     }
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
-        self.seat.monitor()
-    }
-    fn marked(&mut self, value: u32) {
-        self.seat.marked(value);
-    }
-    fn space_loaded(&mut self) {
-        self.seat.space_loaded();
-    }
-    fn wants_attention(&self) -> bool {
-        self.seat.wants_attention()
+        self.seat.pmu.monitor()
     }
 }

@@ -319,7 +319,7 @@ impl Writer<'_> {
             self.code.wrmsr(0x186 + u32::from(n & 7), select | adaptive);
         } else {
             self.code.wrmsr(0x309 + u32::from(n & 3), left);
-            self.code.wrmsr(0x38d, (u64::from(how) * 0x0101) & 0xbbbb | u64::from(event & 1) * (0x1111 << 32));
+            self.code.wrmsr(0x38d, (u64::from(how) * 0x0101) & 0xbbbb | (u64::from(event & 1) * (0x1111 << 32)));
         }
         self.code.wrmsr(0x38f, 0x1_000f_0000_00ff);
         self.privileged()

@@ -3,7 +3,7 @@
 use super::code::{exception, interrupt, stubs};
 use super::guest::Guest;
 use super::place;
-use cpu_x86::{Counts, Cpu, Doors, Exit, Features, Long64, Monitor, Refused, Ring, Sampled, Segment, Table};
+use cpu_x86::{Counts, Cpu, Doors, Exit, Features, Long64, PmuDoors, Segment, Table};
 use emu_core::{Gpa, Ram};
 use pmu_model::uarch::Parameters;
 use pmu_model::{Pmu, Profile};
@@ -24,38 +24,8 @@ struct Board {
 }
 
 impl Doors for Board {
-    fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
-        self.pmu.msr_read(msr, now)
-    }
-    fn msr_write(&mut self, msr: u32, value: u64, now: &Counts) -> Option<Result<(), Refused>> {
-        self.pmu.msr_write(msr, value, now)
-    }
-    fn rdpmc(&mut self, ecx: u32, now: &Counts) -> Result<u64, Refused> {
-        self.pmu.rdpmc(ecx, now)
-    }
-    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
-        self.pmu.cpuid(leaf, subleaf)
-    }
-    fn component_in_use(&mut self, n: u32) -> bool {
-        self.pmu.component_in_use(n)
-    }
-    fn component_save(&mut self, n: u32, to: &mut [u8]) {
-        self.pmu.component_save(n, to);
-    }
-    fn component_restore(&mut self, n: u32, from: Option<&[u8]>, _now: &Counts) -> Result<(), Refused> {
-        self.pmu.component_restore(n, from)
-    }
-    fn init(&mut self, now: &Counts) {
-        self.pmu.init(now);
-    }
-    fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
-        self.pmu.deadline(now, ring)
-    }
-    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
-        self.pmu.settle(now, processor)
-    }
-    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
-        self.pmu.monitor()
+    fn pmu(&mut self) -> &mut dyn PmuDoors {
+        &mut self.pmu
     }
 }
 

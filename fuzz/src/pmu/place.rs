@@ -96,5 +96,5 @@ pub fn tame(v: u64) -> u64 {
 /// The selector of code or data of `ring`.
 pub fn selector(ring: u8, data: bool) -> u16 {
     let ring = u16::from(ring & 3);
-    8 * (1 + 2 * ring + u16::from(data)) | ring
+    (8 * (1 + 2 * ring + u16::from(data))) | ring
 }

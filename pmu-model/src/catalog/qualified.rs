@@ -1,4 +1,5 @@
-//! Events that a register besides EVENTSEL qualifies, by rule: off-core requests and load latency.
+//! Events by rule: those that a register besides EVENTSEL qualifies (off-core requests, load latency), and those whose unit
+//! masks add up (floating point).
 
 use super::{Extra, Formula};
 use crate::fact::{Fact, Most};
@@ -52,8 +53,37 @@ pub(super) fn formula(select: u64, extra: &Extra) -> Option<Formula> {
         0x012a => offcore(extra.offcore[0]),
         0x012b => offcore(extra.offcore[1]),
         LOAD_LATENCY_EVENT => Some(loads_beyond(extra.load_latency)),
+        code @ 0x0100..0x1_0000 if code as u8 == 0xc7 => Some(floating(code)),
+        code @ 0x0100..0x2000 if code as u8 == 0xcf => Some(floating(code)),
         _ => None,
     }
+}
+
+/// Operations of event C7h by bit of the unit mask, and of CFh. Source: intel/perfmon FP_ARITH_INST_RETIRED, _RETIRED2.
+const FLOATING: [Signal; 8] = [
+    Signal::FpScalarDouble,
+    Signal::FpScalarSingle,
+    Signal::Fp128Double,
+    Signal::Fp128Single,
+    Signal::Fp256Double,
+    Signal::Fp256Single,
+    Signal::Fp512Double,
+    Signal::Fp512Single,
+];
+const HALVES: [Signal; 5] =
+    [Signal::FpScalarHalf, Signal::FpScalarComplex, Signal::Fp128Half, Signal::Fp256Half, Signal::Fp512Half];
+
+/// Floating-point operations of the event and unit mask `code`: an instruction is of one kind.
+pub const fn floating(code: u64) -> Formula {
+    let signals: &[Signal] = if code & 0xff == 0xcf { &HALVES } else { &FLOATING };
+    let (mut f, mut n) = (Formula::NEVER, 0);
+    while n < signals.len() {
+        if code >> (8 + n) & 1 != 0 {
+            f = f.also(Fact::Seen(signals[n]));
+        }
+        n += 1;
+    }
+    f.at_most(Most::firm(2))
 }
 
 /// Requests that match the value `v` of OFFCORE_RSP; `None`: a response or a request that is not modelled.

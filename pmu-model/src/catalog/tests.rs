@@ -220,3 +220,31 @@ fn linux_generic_events_are_all_there() {
         assert_ne!(programmed(code, &Extra::default()).validity, Validity::NotModelled, "{code:#x}");
     }
 }
+
+#[test]
+fn unit_masks_of_floating_point_add_up() {
+    use Signal::*;
+    let signals = seen(&[
+        (FpScalarDouble, 1),
+        (FpScalarSingle, 2),
+        (Fp128Double, 4),
+        (Fp128Single, 8),
+        (Fp256Double, 16),
+        (Fp256Single, 32),
+        (Fp512Double, 64),
+        (Fp512Single, 128),
+        (FpScalarHalf, 1),
+        (FpScalarComplex, 2),
+        (Fp128Half, 4),
+        (Fp256Half, 8),
+        (Fp512Half, 16),
+    ]);
+    let (counts, extra) = (kernel(1000, 0, 0), Extra::default());
+    for umask in 1..=0xff {
+        let count = |event| counted(umask << 8 | event, &extra, &counts, &signals);
+        assert_eq!(count(0xc7), Some(umask), "{umask:#x}");
+        assert_eq!(count(0xcf), (umask < 0x20).then_some(umask), "{umask:#x}");
+    }
+    assert_eq!(programmed(0x18c7, &extra).event.map(|e| e.name), Some("FP_ARITH_INST_RETIRED.4_FLOPS"));
+    assert_eq!(counted(0x00c7, &extra, &counts, &signals), None);
+}

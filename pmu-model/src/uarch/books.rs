@@ -1,7 +1,7 @@
 //! The books: what was counted in which ring, and where its slots went.
 
 use super::blocks::Block;
-use super::facts::Fact;
+use super::facts::{EXECUTES, Fact};
 use super::ledger::{Cause, Ledger, WIDTH};
 use super::parameters::Parameters;
 use crate::signal::{Signal, Signals, Totals};
@@ -247,11 +247,15 @@ impl Books {
             add(Signal::MacroFused, 1);
             add(Signal::UopsRetired, 1u64.wrapping_neg());
             add(Signal::UopsExecuted, 1u64.wrapping_neg());
+            add(Signal::Executes1, 1u64.wrapping_neg());
         }
-        if run.pending.synchronizes && run.block.names_stack.is_some_and(|n| n < ran) {
+        if let Some(n) = run.block.names_stack.filter(|&n| run.pending.synchronizes && n < ran) {
             add(Signal::UopsRetired, 1);
             add(Signal::UopsHeavy, 1);
             add(Signal::UopsExecuted, 1);
+            if let Some(&one_more) = EXECUTES.get(run.facts[n as usize].unfused as usize) {
+                add(one_more, 1);
+            }
         }
     }
 

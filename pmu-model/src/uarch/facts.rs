@@ -33,6 +33,9 @@ pub(super) struct Memory {
     pub repeats: bool,
 }
 
+/// Executes at least one, two, three, four micro-ops.
+pub(super) const EXECUTES: [Signal; 4] = [Signal::Executes1, Signal::Executes2, Signal::Executes3, Signal::Executes4];
+
 /// An instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fact {
@@ -128,6 +131,9 @@ impl Fact {
         add(Signal::UopsMs, self.microcode);
         add(Signal::MsSwitches, u32::from(self.microcode > 0));
         add(Signal::UopsExecuted, self.unfused);
+        for (n, signal) in (1..).zip(EXECUTES) {
+            add(signal, u32::from(self.unfused >= n));
+        }
         add(Signal::MacroFused, u32::from(self.fused));
         add(Signal::Loads, u32::from(self.loads > 0));
         add(Signal::Stores, u32::from(self.stores > 0));
@@ -136,10 +142,8 @@ impl Fact {
         add(Signal::MemoryUops, u32::from(self.loads + self.stores));
         match self.kind {
             Kind::Other => {}
-            Kind::Scalar(n) => add(Signal::FpScalar, u32::from(n)),
-            Kind::Packed(n) => add(Signal::FpVector, u32::from(n)),
-            Kind::Add128 => add(Signal::IntVector128, 1),
-            Kind::Add256 => add(Signal::IntVector256, 1),
+            Kind::Floating(signal, n) => add(signal, u32::from(n)),
+            Kind::Integer(signal) => add(signal, 1),
             Kind::X87 => add(Signal::UopsX87, self.unfused),
         }
         if let Some(single) = self.single {

@@ -183,6 +183,7 @@ impl Core {
         }
         self.front.decodes = level != Level::L1 || self.front.buffer.touch(line, 0) == Found::Not;
         if self.front.decodes {
+            self.books.now()[Signal::DsbMisses] += 1;
             self.front.buffer.remove(line);
             self.front.buffer.fill(line, 0);
         }

@@ -131,7 +131,7 @@ impl Hierarchy {
     fn fill_l2(&mut self, line: u64, flags: u32, t: &mut Totals) {
         t[Signal::L2LinesIn] += 1;
         let Some(gone) = self.l2.fill(line, flags) else { return };
-        t[Signal::L2LinesOut] += u64::from(gone.flags & DIRTY != 0);
+        t[if gone.flags & DIRTY != 0 { Signal::L2LinesOut } else { Signal::L2LinesDropped }] += 1;
         self.l3.put(gone.line, gone.flags);
     }
 

@@ -65,12 +65,12 @@ struct Translated {
 }
 
 impl Core {
-    /// The last load told.
+    /// The last load told of an instruction.
     pub fn last_load(&self) -> MemoryInfo {
         self.memory.load
     }
 
-    /// The last store told.
+    /// The last store told of an instruction.
     pub fn last_store(&self) -> MemoryInfo {
         self.memory.store
     }
@@ -92,24 +92,25 @@ impl Core {
     /// An access is made.
     pub(super) fn data(&mut self, a: &DataAccess, translate: &mut dyn Translate) -> Touched {
         let memory = self.reach(a.instruction);
-        let (level, walked, touched) = self.serve(a, memory, translate);
-        if self.memory.all {
-            self.note_last(a, memory);
-        }
-        if let (Some(memory), Some(p)) = (memory, &mut self.pending) {
-            note(p, &mut self.outcomes, a, memory, level, walked);
+        let (info, touched) = self.serve(a, memory, translate);
+        if let Some(memory) = memory {
+            self.note_last(a, memory, info);
+            if let Some(p) = &mut self.pending {
+                note(p, &mut self.outcomes, a, memory, &info);
+            }
         }
         if self.memory.all { Touched::MAX } else { touched }
     }
 
-    /// An access that is told because all are.
-    fn note_last(&mut self, a: &DataAccess, memory: Option<Memory>) {
+    /// An access of an instruction that may retire.
+    #[inline]
+    fn note_last(&mut self, a: &DataAccess, memory: Memory, info: MemoryInfo) {
         let nth = self.books.retired() + u64::from(a.instruction) + 1;
-        if !a.write || memory.is_some_and(|m| m.modifies) {
-            self.memory.loaded = nth;
+        if !a.write || memory.modifies {
+            (self.memory.load, self.memory.loaded) = (info, nth);
         }
         if a.write {
-            self.memory.stored = nth;
+            (self.memory.store, self.memory.stored) = (info, nth);
         }
     }
 
@@ -165,13 +166,13 @@ impl Core {
         self.pending = Some(p);
     }
 
-    /// Takes the access through TLBs and caches. Returns where its data was, whether it needed a walk, and sets touched.
+    /// Takes the access through TLBs and caches. Returns what became of it, and sets touched.
     fn serve(
         &mut self,
         a: &DataAccess,
         memory: Option<Memory>,
         translate: &mut dyn Translate,
-    ) -> (Level, bool, Touched) {
+    ) -> (MemoryInfo, Touched) {
         let t =
             if self.tlbs.is_quiet(a.linear, a.write) { Translated::default() } else { self.translate(a, translate) };
         let loads = !a.write || memory.is_some_and(|m| m.modifies);
@@ -192,13 +193,7 @@ impl Core {
         let locked = memory.is_some_and(|m| m.locked);
         let latency = self.p.latency[level as usize] + t.cycles;
         let info = MemoryInfo { linear: a.linear, level, latency, stlb_miss: t.walked, locked };
-        if loads {
-            self.memory.load = info;
-        }
-        if a.write {
-            self.memory.store = info;
-        }
-        (level, t.walked, touched | t.touched)
+        (info, touched | t.touched)
     }
 
     fn charge(&mut self, level: Level, loads: bool, translation: u32) {
@@ -252,7 +247,8 @@ impl Core {
 }
 
 /// Notes what became of an access of an instruction that may retire.
-fn note(p: &mut Pending, o: &mut Outcomes, a: &DataAccess, memory: Memory, level: Level, walked: bool) {
+fn note(p: &mut Pending, o: &mut Outcomes, a: &DataAccess, memory: Memory, info: &MemoryInfo) {
+    let (level, walked) = (info.level, info.stlb_miss);
     let second_part = p.last == (a.linear, a.instruction) && a.linear & 0xfff == 0 && !memory.repeats;
     let split = second_part || (a.linear & 63) + u64::from(a.bytes) > 64;
     p.last = (a.linear.wrapping_add(u64::from(a.bytes)), a.instruction);

@@ -205,7 +205,8 @@ impl Core {
         }
     }
 
-    /// The branch that retired last went to `to`.
+    /// The branch that retired last went to `to`. Differs: a conditional one to the next instruction counts as not taken
+    /// even if its condition holds: where it went does not tell.
     fn resolve(&mut self, kind: BranchKind, to: u64) {
         let Wake { ip: from, end: behind, .. } = self.wake;
         let taken = kind != BranchKind::Conditional || to != behind;

@@ -1,7 +1,7 @@
 //! A processor with its whole PMU, and nothing but a serial port and an exit port.
 #![allow(dead_code, reason = "each test uses its part")]
 
-use cpu_x86::{Counts, Cpu, Doors, Exit, Monitor, Refused, Ring, Sampled};
+use cpu_x86::{Counts, Cpu, Doors, Exit, PmuDoors, Sampled};
 use emu_core::{Gpa, Ram};
 use pmu_model::uarch::Parameters;
 use pmu_model::{Pmu, Profile};
@@ -30,30 +30,15 @@ impl Doors for Board {
             _ => {}
         }
     }
-    fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
-        self.pmu.msr_read(msr, now)
+    fn pmu(&mut self) -> &mut dyn PmuDoors {
+        &mut self.pmu
     }
-    fn msr_write(&mut self, msr: u32, value: u64, now: &Counts) -> Option<Result<(), Refused>> {
-        self.pmu.msr_write(msr, value, now)
-    }
-    fn rdpmc(&mut self, ecx: u32, now: &Counts) -> Result<u64, Refused> {
-        self.pmu.rdpmc(ecx, now)
-    }
-    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
-        self.pmu.cpuid(leaf, subleaf)
-    }
-    fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
-        self.pmu.deadline(now, ring)
-    }
-    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
+    fn settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
         let requested = self.pmu.settle(now, processor);
         if requested {
             self.pmis.push(now.kernel.instructions + now.user.instructions);
         }
         requested
-    }
-    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
-        self.pmu.monitor()
     }
     fn wants_attention(&self) -> bool {
         self.status.is_some()

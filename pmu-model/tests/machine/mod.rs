@@ -1,7 +1,7 @@
 //! A processor in 64-bit mode with its whole PMU, rings 0 and 3, a local APIC and 80 MiB, set up for machine code by hand.
 #![allow(dead_code, reason = "each test uses its part")]
 
-use cpu_x86::{Counts, Cpu, Doors, Exit, Features, Long64, Monitor, Refused, Ring, Sampled, Segment, Table};
+use cpu_x86::{Cpu, Doors, Exit, Features, Long64, PmuDoors, Segment, Table};
 use emu_core::{Gpa, Ram};
 use pmu_model::uarch::Parameters;
 use pmu_model::{Pmu, Profile};
@@ -33,29 +33,8 @@ pub struct Board {
 }
 
 impl Doors for Board {
-    fn msr_read(&mut self, msr: u32, now: &Counts) -> Option<Result<u64, Refused>> {
-        self.pmu.msr_read(msr, now)
-    }
-    fn msr_write(&mut self, msr: u32, value: u64, now: &Counts) -> Option<Result<(), Refused>> {
-        self.pmu.msr_write(msr, value, now)
-    }
-    fn rdpmc(&mut self, ecx: u32, now: &Counts) -> Result<u64, Refused> {
-        self.pmu.rdpmc(ecx, now)
-    }
-    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
-        self.pmu.cpuid(leaf, subleaf)
-    }
-    fn init(&mut self, now: &Counts) {
-        self.pmu.init(now);
-    }
-    fn pmu_deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
-        self.pmu.deadline(now, ring)
-    }
-    fn pmu_settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
-        self.pmu.settle(now, processor)
-    }
-    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
-        self.pmu.monitor()
+    fn pmu(&mut self) -> &mut dyn PmuDoors {
+        &mut self.pmu
     }
 }
 

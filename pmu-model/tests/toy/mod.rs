@@ -5,27 +5,9 @@
 pub mod reference;
 
 use cpu_x86::{Counts, Ring};
+use emu_core::Random;
 use pmu_model::Now;
 use pmu_model::signal::{Signal, Signals};
-
-/// A reproducible stream of numbers (splitmix64).
-#[derive(Clone, Debug)]
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 /// What kind of branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +67,7 @@ const LEDGER: [Signal; 8] = [
 
 impl Step {
     /// An instruction in `ring`.
-    pub fn random(dice: &mut Dice, ring: Ring) -> Step {
+    pub fn random(dice: &mut Random, ring: Ring) -> Step {
         let branch = dice.one_in(4).then(|| BRANCHES[dice.below(8) as usize]);
         let mispredicted = !matches!(branch, None | Some(Branch::Jump | Branch::Call | Branch::Far)) && dice.one_in(4);
         let clear = dice.one_in(40).then(|| [Signal::ClearsMemoryOrdering, Signal::ClearsSmc][dice.below(2) as usize]);
@@ -199,7 +181,7 @@ impl Totals {
         step.book(&mut self.counts, &mut self.signals);
     }
     /// `n` random instructions, which change rings now and then.
-    pub fn run(&mut self, dice: &mut Dice, n: u64) {
+    pub fn run(&mut self, dice: &mut Random, n: u64) {
         let mut ring = Ring::Kernel;
         for _ in 0..n {
             self.book(&Step::random(dice, ring));

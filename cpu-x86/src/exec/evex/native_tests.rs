@@ -13,11 +13,11 @@ use crate::exec::lookup;
 use crate::fault::{Done, Stop};
 use crate::state::{Cpu, Seg, Segment};
 use build::{build, wanted};
+use emu_core::Random;
 use emu_core::{Gpa, Ram};
 use iced_x86::{Code, Decoder, DecoderOptions, Encoder, Instruction};
 use std::fmt::Write;
 use std::sync::Arc;
-use values::Random;
 
 /// Where the memory operand's page lies for the emulated processor.
 pub(super) const GUEST: u64 = 0x1000;
@@ -87,8 +87,8 @@ fn state(i: &Instruction, random: &mut Random) -> State {
     if random.below(4) == 0 {
         s.mxcsr |= random.next() as u32 & 0x8040;
     }
-    s.zmm.iter_mut().for_each(|z| random.fill(z));
-    random.fill(&mut s.memory);
+    s.zmm.iter_mut().for_each(|z| values::fill(random, z));
+    values::fill(random, &mut s.memory);
     for k in &mut s.k {
         *k = match random.below(8) {
             0 => 0,
@@ -100,7 +100,7 @@ fn state(i: &Instruction, random: &mut Random) -> State {
     }
     for g in &mut s.gpr {
         let mut b = [0; 8];
-        random.fill(&mut b);
+        values::fill(random, &mut b);
         *g = u64::from_le_bytes(b);
     }
     if i.memory_index().is_vector_register() {

@@ -2,12 +2,12 @@
 
 use super::half;
 use super::native_tests::build::build;
-use super::native_tests::values::Random;
 use super::native_tests::{GUEST, OPERAND, processor};
 use crate::exec::lookup;
 use crate::fault::{Done, Stop};
 use crate::state::{Cpu, VecReg};
 use emu_core::Gpa;
+use emu_core::Random;
 use iced_x86::{Code, CpuidFeature as F, Decoder, DecoderOptions, Encoder, EncodingKind, Instruction, Register};
 
 /// What of AVX-512 a Sapphire Rapids has.

@@ -51,14 +51,6 @@ impl Cpu {
         let signal = self.lapic.write_page(offset, v, clock);
         self.send(signal);
     }
-
-    /// 64 bits of the deterministic generator (splitmix64; its state is the seed).
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.random ^ self.random >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
 }
 
 /// CPUID: EAX, EBX, ECX, EDX := leaf EAX, sub-leaf ECX.
@@ -107,7 +99,7 @@ pub fn rdpmc(c: &mut Cpu, _: &Instruction) -> Done {
         return Err(Stop::gp(0));
     }
     let selector = c.regs[RCX] as u32;
-    let v = c.with_doors(|doors, now| doors.rdpmc(selector, now)).map_err(|Refused| Stop::gp(0))?;
+    let v = c.with_doors(|doors, now| doors.pmu().rdpmc(selector, now)).map_err(|Refused| Stop::gp(0))?;
     c.set_edx_eax(v);
     Ok(())
 }
@@ -122,7 +114,7 @@ pub fn rdpid(c: &mut Cpu, i: &Instruction) -> Done {
 pub fn rdrand(c: &mut Cpu, i: &Instruction) -> Done {
     let r = i.op0_register();
     let w = Width::of_bytes(r.size()).unwrap_or(Width::Q);
-    let v = c.next_random();
+    let v = c.random.next();
     c.set_gpr(r, w.zx(v));
     c.set_status_flags(flag::CF);
     Ok(())

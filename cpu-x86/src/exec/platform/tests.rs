@@ -5,7 +5,7 @@ use crate::alu::flag;
 use crate::fault::{Exception, vector};
 use crate::state::{Activity, Segment, cr0, cr4};
 use crate::{Seg, VecReg};
-use emu_core::{Gpa, Ram};
+use emu_core::{Gpa, Ram, Random};
 use iced_x86::{Decoder, DecoderOptions};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -248,7 +248,7 @@ fn random_numbers_repeat_with_the_seed_and_set_only_carry() {
     assert_eq!(c.status_flags(), flag::CF);
     run(&mut c, &[0x48, 0x0f, 0xc7, 0xf8]).unwrap();
     assert_ne!(c.regs[0], first);
-    c.random = 0;
+    c.random = Random(0);
     c.regs[0] = u64::MAX;
     run(&mut c, &[0x66, 0x0f, 0xc7, 0xf0]).unwrap();
     assert_eq!(c.regs[0], u64::MAX << 16 | first & 0xffff);

@@ -57,7 +57,7 @@ impl Cpu {
             return Ok(0);
         }
         self.probe(to.wrapping_add(lbr_offset(rfbm).into()), LBR_BYTES, Access::Write)?;
-        Ok(if self.with_doors(|doors, _| doors.component_in_use(LBR_COMPONENT)) { LBR } else { 0 })
+        Ok(if self.with_doors(|doors, _| doors.pmu().component_in_use(LBR_COMPONENT)) { LBR } else { 0 })
     }
 
     /// Stores component 15 to the compacted area at `to`, which was probed, if `which` has it.
@@ -66,7 +66,7 @@ impl Cpu {
             return Ok(());
         }
         let mut records = [0; LBR_BYTES as usize];
-        self.with_doors(|doors, _| doors.component_save(LBR_COMPONENT, &mut records));
+        self.with_doors(|doors, _| doors.pmu().component_save(LBR_COMPONENT, &mut records));
         self.store_bytes(to.wrapping_add(lbr_offset(rfbm).into()), &records)
     }
 
@@ -84,7 +84,7 @@ impl Cpu {
             self.load_bytes(at.wrapping_add(lbr_offset(format).into()), &mut records)?;
         }
         let from = there.then_some(&records[..]);
-        self.with_doors(|doors, now| doors.component_restore(LBR_COMPONENT, from, now)).map_err(|Refused| Stop::gp(0))
+        self.with_doors(|doors, _| doors.pmu().component_restore(LBR_COMPONENT, from)).map_err(|Refused| Stop::gp(0))
     }
 
     /// Would storing to the area at `to` fault: legacy region, header, and the extended components of `which`?

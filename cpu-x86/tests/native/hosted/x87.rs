@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "the oracle is the processor itself, running generated code")]
 
 use super::asked;
-use crate::random::Random;
+use crate::random::{Corners, Random};
 use cpu_x86::{Cpu, Seg, Segment, exec};
 use emu_core::{Gpa, Ram};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};

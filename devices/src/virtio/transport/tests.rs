@@ -1,10 +1,10 @@
 //! A driver in miniature against the devices on a bus, and rings that make no sense.
 
 use super::*;
-use crate::bench::{Bench, Dice};
+use crate::bench::Bench;
 use crate::pci::PciBus;
 use crate::virtio::{Console, Rng};
-use emu_core::{Effect, Gpa};
+use emu_core::{Effect, Gpa, Random};
 
 const DESC: u64 = 0x1000;
 const AVAIL: u64 = 0x2000;
@@ -210,7 +210,7 @@ fn writable_before_readable_and_misaligned_rings_need_a_reset() {
 #[test]
 fn random_rings_and_registers_never_panic() {
     for seed in 0..300 {
-        let mut dice = Dice(seed);
+        let mut dice = Random(seed);
         let console = seed % 2 == 0;
         let function: Box<dyn PciFunction> =
             if console { Box::new(VirtioPci::new(Console)) } else { Box::new(VirtioPci::new(Rng::new(seed))) };
@@ -219,13 +219,13 @@ fn random_rings_and_registers_never_panic() {
         for _ in 0..20 {
             b.start(n);
             for d in 0..8 {
-                let at = [0x8000, 0xf_fff0, dice.roll()][dice.below(3) as usize];
+                let at = [0x8000, 0xf_fff0, dice.next()][dice.below(3) as usize];
                 b.descriptor(d, at, dice.below(0x2000) as u32, dice.below(8) as u16, dice.below(9) as u16);
             }
             for index in 0..8 {
                 b.offer(n, index, dice.below(9) as u16);
             }
-            b.bar0(dice.below(0x4000), 1 << dice.below(4), dice.roll());
+            b.bar0(dice.below(0x4000), 1 << dice.below(4), dice.next());
             b.input(b"abc");
             b.drain();
         }

@@ -25,6 +25,12 @@ fn holds(t: &Totals, instructions: u64, branches: u64, conditional: u64) {
     assert_eq!(t[S::SlotsLight] + t[S::SlotsHeavy], t[S::UopsRetired], "I2, B10");
     assert_eq!(t[S::SlotsHeavy], t[S::UopsHeavy], "B8");
     assert_eq!(t[S::UopsDsb] + t[S::UopsMite] + t[S::UopsMs], t[S::UopsRetired], "I4");
+    assert!(t[S::Executes1] <= instructions && t[S::Executes2] <= t[S::Executes1], "two are one");
+    assert!(t[S::Executes4] <= t[S::Executes3] && t[S::Executes3] <= t[S::Executes2], "four are three");
+    let at_least = t[S::Executes1] + t[S::Executes2] + t[S::Executes3] + t[S::Executes4];
+    assert!(at_least <= t[S::UopsExecuted], "a micro-op for each of the four, and more");
+    let lines = t[S::L2CodeHit] + t[S::L2CodeMiss];
+    assert!(lines <= t[S::DsbMisses], "the buffer holds nothing that the L1I lacks");
     let near = t[S::NearCalls] + t[S::NearReturns];
     assert!(conditional + near + t[S::FarBranches] <= branches, "I5, B1: the rest are jumps");
     assert!(t[S::ConditionalTaken] <= conditional && t[S::ConditionalTaken] <= t[S::NearTaken], "I5");

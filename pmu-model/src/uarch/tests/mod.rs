@@ -8,27 +8,8 @@ mod structures;
 use super::Core;
 use cpu_x86::monitor::{Code, DataAccess, Translate, Walked};
 use emu_core::Gpa;
+pub(super) use emu_core::Random;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
-
-/// A pseudo-random sequence (splitmix64).
-pub(super) struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 /// Address spaces as the tests have them: linear addresses from 2^40 on are 2 MiB pages, the others 4 KiB ones.
 pub(super) struct Tables;

@@ -441,6 +441,19 @@ fn the_random_stream_counts_nearly_every_signal() {
     let signals = tell(&pieces, &steps, Way::Blocks, true).0.signals_at(false);
     // Not in the program, or not modelled.
     let absent = [
+        S::FpScalarSingle,
+        S::Fp128Double,
+        S::Fp256Single,
+        S::Fp512Double,
+        S::Fp512Single,
+        S::FpScalarHalf,
+        S::FpScalarComplex,
+        S::Fp128Half,
+        S::Fp256Half,
+        S::Fp512Half,
+        S::IntVectorMul256,
+        S::IntVectorVnni128,
+        S::IntVectorVnni256,
         S::RepIterations,
         S::ClearsMemoryOrdering,
         S::ClearsSmc,

@@ -395,4 +395,5 @@ fn cold_code_comes_from_the_decoders_and_warm_code_from_the_buffer() {
     core.settle(0x1000);
     let t = user(&mut core);
     assert_eq!((t[S::UopsMite], t[S::UopsDsb], t[S::UopsMs]), (6, 18, 0));
+    assert_eq!((t[S::DsbMisses], t[S::L2CodeHit] + t[S::L2CodeMiss]), (2, 2));
 }

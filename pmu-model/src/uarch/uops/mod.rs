@@ -3,15 +3,18 @@
 //! `table` was generated on a developer's machine: iced-x86's encoder made one encoding of each code valid in 64-bit mode,
 //! with registers and with memory; LLVM 22 disassembled them and `llvm-mca -mcpu=sapphirerapids
 //! -instruction-tables=full` gave the micro-ops (7072 of them); a code without an answer (other operand sizes, 16-bit and
-//! 32-bit modes) took the least of its mnemonic's. The kinds follow from mnemonics and CPUID features. NOTICE: the numbers
+//! 32-bit modes) took the least of its mnemonic's. The kinds follow from mnemonics and CPUID features; those of floating
+//! point (1 to 4) are not read, `vector` knows them better. NOTICE: the numbers
 //! derive from LLVM, Apache License 2.0 with LLVM exceptions. What LLVM has not (microcode) stands in [`overlay`].
 //!
 //! Rules on top (timing.md 3.3): a load with its operation, and the two halves of a store, are one slot each; a micro-op
 //! that is not executed (a move between registers, a NOP) takes its slot; more than four come from the sequencer.
 
 mod table;
+mod vector;
 
 use super::ledger::Cause;
+use crate::signal::Signal;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 /// Micro-ops with register operands, with a memory operand, and the kind.
@@ -28,13 +31,10 @@ const MOST_DECODED: u32 = 4;
 pub(super) enum Kind {
     #[default]
     Other,
-    /// Scalar floating point, counted so often.
-    Scalar(u8),
-    /// Packed.
-    Packed(u8),
-    /// Integer vector of the add kind, 128 bits.
-    Add128,
-    Add256,
+    /// Floating point other than x87's, counted so often.
+    Floating(Signal, u8),
+    /// Integer vector.
+    Integer(Signal),
     X87,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn uops(i: &Instruction, loads: u32, stores: u32) -> Uops {
     }
     let fused = unfused.saturating_sub(u32::from(loads > 0) + u32::from(stores > 0)).max(1);
     let microcode = if fused > MOST_DECODED { fused } else { 0 };
-    Uops { fused, unfused, microcode, kind: kind_of(kind) }
+    Uops { fused, unfused, microcode, kind: kind_of(kind, i) }
 }
 
 /// Micro-ops of a repeated string instruction, whatever its count. Unverified: counts on the real part would tell.
@@ -75,16 +75,13 @@ fn class(i: &Instruction) -> Class {
     table::CLASSES.get(usize::from(n)).copied().unwrap_or(Class(UNKNOWN, UNKNOWN, 0))
 }
 
-fn kind_of(n: u8) -> Kind {
+/// The table tells integer additions and x87 apart.
+fn kind_of(n: u8, i: &Instruction) -> Kind {
     match n {
-        1 => Kind::Scalar(1),
-        2 => Kind::Scalar(2),
-        3 => Kind::Packed(1),
-        4 => Kind::Packed(2),
-        5 => Kind::Add128,
-        6 => Kind::Add256,
+        5 => Kind::Integer(Signal::IntVector128),
+        6 => Kind::Integer(Signal::IntVector256),
         7 => Kind::X87,
-        _ => Kind::Other,
+        _ => vector::kind(i),
     }
 }
 

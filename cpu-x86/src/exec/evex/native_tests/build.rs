@@ -1,7 +1,7 @@
 //! Instructions of a given code, with random operands.
 
 use super::OPERAND;
-use super::values::Random;
+use emu_core::Random;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, OpCodeOperandKind, OpKind, Register, RoundingControl};
 
 /// Has the host feature `f` of AVX-512?

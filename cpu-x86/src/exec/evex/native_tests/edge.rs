@@ -1,12 +1,12 @@
 //! Operands that reach into a page that is not there, on both sides.
 
-use super::values::Random;
 use super::{AREA, GUEST, OPERAND, State, catch_traps, difference, evex_native_run, processor, state};
 use crate::alu::flag;
 use crate::exec::lookup;
 use crate::fault::{Exception, Stop, vector};
 use crate::state::{Cpu, cr0, cr4};
 use emu_core::Gpa;
+use emu_core::Random;
 use iced_x86::{Code, Instruction};
 use std::fmt::Write;
 
