@@ -63,9 +63,6 @@ pub(crate) struct Hot {
     pub miss_write: bool,
     pub miss_at: u64,
     pub leave: Leave,
-    /// See [`Leave::Book`].
-    pub book: Book,
-    pub from: [*const u8; 2],
     /// The op that left.
     pub left: *const Op,
     /// Target of an indirect branch.
@@ -83,6 +80,9 @@ pub(crate) struct Hot {
     /// For each set of the monitor's cache the line that was touched last: linear address / 64, times 2, plus 1 when it
     /// was written. See [`crate::monitor::Touched`].
     pub recent: [u64; 64],
+    /// See [`Leave::Book`]. Here, so that what is in front lies as it did: measured.
+    pub book: Book,
+    pub from: [*const u8; 2],
 }
 
 /// Blocks that control reached and the monitor does not know of yet.
