@@ -2,7 +2,10 @@
 //!
 //! On x86-64 the host's own instructions do the frequent ones; loops over lanes are the formula of all, and what other
 //! hosts run. Measured: of `u128` the compiler makes scalar code of those loops, six times the instructions.
-#![expect(unsafe_code, reason = "the host's vector instructions take values of their own types")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "the host's vector instructions take values of their own types")
+)]
 
 /// Numbers of the operations on two operands.
 pub(crate) mod lane_op {
