@@ -329,10 +329,18 @@ unsafe fn soft_packed<const O: usize, const W: usize>(
 }
 
 /// Register `to` = `x` * `y` + `z`, of which `signs` are changed first; false, and nothing is changed: an exception may
-/// be unmasked. Not inlined: whether the host has the instruction is found out when it runs.
+/// be unmasked. Not inlined: whether the host has the instruction is found out when it runs. An operand each: of a
+/// handler that passed them in memory the next handler could not be a tail call.
 #[inline(never)]
-unsafe fn fused<const W: usize, const K: usize>(cpu: &mut Cpu, to: u8, from: [*const u8; 3], signs: u8) -> bool {
-    let place = vec(cpu, to);
+unsafe fn fused<const W: usize, const K: usize>(
+    cpu: &mut Cpu,
+    to: u8,
+    x: *const u8,
+    y: *const u8,
+    z: *const u8,
+    signs: u8,
+) -> bool {
+    let (place, from) = (vec(cpu, to), [x, y, z]);
     // SAFETY: the operands are those of this function.
     unsafe {
         #[cfg(target_arch = "x86_64")]
@@ -521,8 +529,8 @@ body! {
     }
     /// Product and sum: a = b * c + d, with signs as imm says
     FpFusedRr<W, K>(cpu, op) {
-        let from = [vec(cpu, (*op).b).cast_const(), vec(cpu, (*op).c).cast_const(), vec(cpu, (*op).d).cast_const()];
-        if !fused::<W, K>(cpu, (*op).a, from, (*op).imm as u8) { return leave(cpu, Leave::General) }
+        let (x, y, z) = (vec(cpu, (*op).b), vec(cpu, (*op).c), vec(cpu, (*op).d));
+        if !fused::<W, K>(cpu, (*op).a, x, y, z, (*op).imm as u8) { return leave(cpu, Leave::General) }
         op.add(1)
     }
     /// Likewise of a, d and [m], in the order that a of the next slot says: 1, 2, 3 are the digits of the mnemonic's
@@ -531,12 +539,12 @@ body! {
         let at = ea::<5>(cpu, op);
         let m = hit!(fused_operand::<Eye, W, K>(cpu, at)).cast_const();
         let (one, two) = (vec(cpu, (*op).a).cast_const(), vec(cpu, (*op).d).cast_const());
-        let from = match (*op.add(1)).a {
-            1 => [one, m, two],
-            2 => [two, one, m],
-            _ => [two, m, one],
+        let (x, y, z) = match (*op.add(1)).a {
+            1 => (one, m, two),
+            2 => (two, one, m),
+            _ => (two, m, one),
         };
-        if !fused::<W, K>(cpu, (*op).a, from, (*op.add(1)).b) { return leave(cpu, Leave::General) }
+        if !fused::<W, K>(cpu, (*op).a, x, y, z, (*op.add(1)).b) { return leave(cpu, Leave::General) }
         op.add(2)
     }
     /// COMISS, COMISD, UCOMISS and UCOMISD of a and b; `S` 1: quiet NaNs signal

@@ -258,6 +258,14 @@ fn string_index(cpu: &mut Cpu, a: u128, b: u128, imm: u8) {
     cpu.set_status_flags(ended | when(CF, result != 0) | when(OF, result & 1 != 0));
 }
 
+/// The half of the registers at `a` and `b` that `digit` says, or zero. Bits 1:0: which; 3: zero.
+#[inline(always)]
+unsafe fn half(a: *const u8, b: *const u8, digit: u8) -> u128 {
+    let from = if digit & 2 == 0 { a } else { b };
+    // SAFETY: both are registers.
+    if digit & 8 == 0 { unsafe { piece(from, usize::from(digit & 1)) } } else { 0 }
+}
+
 body! {
     /// A kernel of registers b and c, to a
     KernelRr<S, K>(cpu, op) {
@@ -330,11 +338,7 @@ body! {
     /// Each half of a is one of the four of b and c, as a digit of d says, or zero
     VHalves<K>(cpu, op) {
         let (a, b, to) = (vec(cpu, (*op).b), vec(cpu, (*op).c), vec(cpu, (*op).a));
-        let pick = |digit: u8| {
-            let from = if digit & 2 == 0 { a } else { b };
-            if digit & 8 == 0 { piece(from, usize::from(digit & 1)) } else { 0 }
-        };
-        let (low, high) = (pick((*op).d & 15), pick((*op).d >> 4));
+        let (low, high) = (half(a, b, (*op).d & 15), half(a, b, (*op).d >> 4));
         to.cast::<u128>().write(low);
         to.cast::<u128>().add(1).write(high);
         clear::<K>(to);
