@@ -112,20 +112,24 @@ fn is_excused(masks: &Masks, i: &Instruction, b: &[u8; 15], bits: u32) -> bool {
 /// Of what is no instruction, what is not tried: opcodes of mask registers with a fourth register bit, which AMD ignores
 /// and Intel's decoders (XED) refuse; LOCK MOV CR0, AMD's name of CR8 in 32-bit code (APM vol. 3); LOCK VERR and its
 /// kin, which AMD lets fault first; VPERMQ and VPERMPD without VEX.W, which AMD ignores (Intel's are W1: SDM vol. 2C,
-/// VPERMQ); VMCALL with prefixes, which KVM answers as it does VMCALL; EVEX' shifts of two registers and rotations by a
-/// register with reserved bits (V' outside 64-bit code, b between registers), which this AMD ignores for these alone; and
-/// what is too long besides, as AMD counts, for which fault goes first is not written: with more than four prefixes, or
-/// in the maps of XOP, whose length AMD's processors still take.
+/// VPERMQ); VMCALL with prefixes, which KVM answers as it does VMCALL; EVEX with V' outside 64-bit code, and with b
+/// between the registers of shifts by VBMI2 and rotations, all of which this AMD ignores; and what is too long besides,
+/// as AMD counts, for which fault goes first is not written: with more than four prefixes, or in the maps of XOP, whose
+/// length AMD's processors still take.
 fn is_excused_as_none(b: &[u8; 15], prefixes: usize, bits: u32) -> bool {
     let rest = &b[prefixes..];
     let locked = b[..prefixes].contains(&0xf0) && matches!(rest, [0x0f, 0x00 | 0x20 | 0x22, ..]);
     let hypercall = matches!(rest, [0x0f, 0x01, 0xc1 | 0xd9, ..]);
     let narrow = matches!(rest, [0xc4, map, wvlp, 0 | 1, ..] if map & 0x1f == 3 && wvlp & 0x87 == 5);
-    let lenient = matches!(rest, [0x62, p0, _, _, op, ..] if match p0 & 7 {
-        2 => matches!(op, 0x14 | 0x15 | 0x70..=0x73),
-        3 => matches!(op, 0x70..=0x73),
+    let lenient = match rest {
+        [0x62, p0, _, p2, ..] if bits != 64 && *p0 >= 0xc0 && p2 & 8 == 0 => true,
+        [0x62, p0, _, _, op, ..] => match p0 & 7 {
+            2 => matches!(op, 0x14 | 0x15 | 0x70..=0x73),
+            3 => matches!(op, 0x70..=0x73),
+            _ => false,
+        },
         _ => false,
-    });
+    };
     let long_xop = matches!(rest, [0x8f, map, ..] if map & 0x1f >= 8) && {
         let mut alone = [0; 15];
         alone[..rest.len()].copy_from_slice(rest);
