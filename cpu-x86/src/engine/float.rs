@@ -10,7 +10,7 @@ use super::hot::Leave;
 use super::op::Op;
 use super::vector::{clear, misaligned, piece, pieces, vec, whole};
 use super::watch::Watch;
-use crate::exec::simd::{Real, flags};
+use crate::exec::simd::{Real, flags, sign};
 use crate::state::Cpu;
 use softfp::{Env, f32, f64};
 use std::cmp::Ordering;
@@ -34,12 +34,6 @@ pub(crate) mod fp_op {
     pub const SQRT: usize = 4;
 }
 use fp_op::*;
-
-/// Signs of a fused product and sum that are changed first.
-pub(crate) mod sign {
-    pub const PRODUCT: u8 = 1;
-    pub const ADDEND: u8 = 2;
-}
 
 /// The fast result of operation `O` on elements of `1 << W` bytes.
 #[inline(always)]
@@ -86,25 +80,39 @@ fn book<const O: usize, const W: usize>(a: u64, b: u64, env: &mut Env) -> u64 {
     })
 }
 
+/// Computes with `f` by the book and raises the flags that it met; `None`, and nothing is done, where an exception may be
+/// unmasked.
+#[inline(always)]
+fn by_the_book<T>(cpu: &mut Cpu, f: impl FnOnce(&mut Cpu, &mut Env) -> T) -> Option<T> {
+    if cpu.mxcsr & MASKED != MASKED {
+        return None;
+    }
+    let mut env = Env::from_mxcsr(cpu.mxcsr);
+    let done = f(cpu, &mut env);
+    cpu.mxcsr |= u32::from(env.flags);
+    Some(done)
+}
+
+/// The op behind `op`, if it is `done`.
+fn behind(op: *const Op, done: Option<()>) -> *const Op {
+    done.map_or(std::ptr::null(), |()| op.wrapping_add(1))
+}
+
 /// Operation `O` on scalars by the book: the low element of register a = that of the first operand O the second. `K` 3
 /// keeps the rest of the register, 4 takes it from the first operand.
 unsafe fn soft_scalar<const O: usize, const W: usize, const K: usize>(cpu: &mut Cpu, op: *const Op) -> *const Op {
-    if cpu.mxcsr & MASKED != MASKED {
-        return std::ptr::null();
-    }
-    let (mut env, [a, b]) = (Env::from_mxcsr(cpu.mxcsr), cpu.hot.from);
+    let [a, b] = cpu.hot.from;
     // SAFETY: the op left these operands.
-    unsafe {
-        let r = book::<O, W>(get_host::<W>(a), get_host::<W>(b), &mut env);
+    let done = by_the_book(cpu, |cpu, env| unsafe {
+        let r = book::<O, W>(get_host::<W>(a), get_host::<W>(b), env);
         let to = vec(cpu, (*op).a);
         if K == 4 {
             put_scalar::<W>(to, a, r);
         } else {
             put_host::<W>(to, r);
         }
-    }
-    cpu.mxcsr |= u32::from(env.flags);
-    op.wrapping_add(1)
+    });
+    behind(op, done)
 }
 
 /// The register at `to` = that at `a` with low element `r`.
@@ -251,7 +259,7 @@ unsafe fn soft_op<const O: usize, const W: usize, const K: usize>(cpu: &mut Cpu,
     let [a, b] = cpu.hot.from;
     // SAFETY: the op left these operands.
     let done = unsafe { soft_packed::<O, W>(cpu, (*op).a, a, b, K) };
-    if done { op.wrapping_add(1) } else { std::ptr::null() }
+    behind(op, done)
 }
 
 /// Horizontal operation `O` (HADDPD and its like): register `to` = neighbours O each other, in each 16 bytes those of `a`
@@ -279,7 +287,9 @@ unsafe fn horizontal<const O: usize, const W: usize, const K: usize>(
     }
     let (even, odd) = (even.as_ptr().cast(), odd.as_ptr().cast());
     // SAFETY: the operands are of this shape.
-    unsafe { quiet(cpu) && packed::<O, W, K>(vec(cpu, to), even, odd) || soft_packed::<O, W>(cpu, to, even, odd, K) }
+    unsafe {
+        quiet(cpu) && packed::<O, W, K>(vec(cpu, to), even, odd) || soft_packed::<O, W>(cpu, to, even, odd, K).is_some()
+    }
 }
 
 /// Writes the register at `to`.
@@ -300,8 +310,7 @@ unsafe fn clear_above(to: *mut u8, k: usize) {
     unsafe { to.add(kept).write_bytes(0, 64 - kept) }
 }
 
-/// Packed operation `O` by the book: register `to` = `a` O `b`; false, and nothing is changed: an exception may be
-/// unmasked.
+/// Packed operation `O` by the book: register `to` = `a` O `b`.
 #[cold]
 #[inline(never)]
 unsafe fn soft_packed<const O: usize, const W: usize>(
@@ -310,22 +319,19 @@ unsafe fn soft_packed<const O: usize, const W: usize>(
     a: *const u8,
     b: *const u8,
     k: usize,
-) -> bool {
-    if cpu.mxcsr & MASKED != MASKED {
-        return false;
-    }
-    let (mut env, to) = (Env::from_mxcsr(cpu.mxcsr), vec(cpu, to));
-    for n in 0..(16 * pieces(k)) >> W {
-        // SAFETY: all have as many elements; an element of `a` and `b` is read before that of `to` is written.
-        unsafe {
-            let r = book::<O, W>(get_host::<W>(a.add(n << W)), get_host::<W>(b.add(n << W)), &mut env);
-            put_host::<W>(to.add(n << W), r);
+) -> Option<()> {
+    by_the_book(cpu, |cpu, env| {
+        let to = vec(cpu, to);
+        for at in (0..(16 * pieces(k)) >> W).map(|n| n << W) {
+            // SAFETY: all have as many elements; an element of `a` and `b` is read before that of `to` is written.
+            unsafe {
+                let r = book::<O, W>(get_host::<W>(a.add(at)), get_host::<W>(b.add(at)), env);
+                put_host::<W>(to.add(at), r);
+            }
         }
-    }
-    // SAFETY: `to` is a register.
-    unsafe { clear_above(to, k) }
-    cpu.mxcsr |= u32::from(env.flags);
-    true
+        // SAFETY: `to` is a register.
+        unsafe { clear_above(to, k) }
+    })
 }
 
 /// Register `to` = `x` * `y` + `z`, of which `signs` are changed first; false, and nothing is changed: an exception may
@@ -346,10 +352,10 @@ unsafe fn fused<const W: usize, const K: usize>(
         #[cfg(target_arch = "x86_64")]
         if std::is_x86_feature_detected!("fma") {
             let right = quiet(cpu) && fused_in_hardware::<W, K>(place, from, signs);
-            return right || soft_fused::<W>(cpu, to, from, signs, K);
+            return right || soft_fused::<W>(cpu, to, from, signs, K).is_some();
         }
         quiet(cpu) && each_piece::<W, K>(place, from, |[x, y, z]| fused_piece::<W>(x, y, z, signs))
-            || soft_fused::<W>(cpu, to, from, signs, K)
+            || soft_fused::<W>(cpu, to, from, signs, K).is_some()
     }
 }
 
@@ -410,30 +416,33 @@ unsafe fn each_piece<const W: usize, const K: usize>(
 /// [`fused`] by the book.
 #[cold]
 #[inline(never)]
-unsafe fn soft_fused<const W: usize>(cpu: &mut Cpu, to: u8, [x, y, z]: [*const u8; 3], signs: u8, k: usize) -> bool {
-    if cpu.mxcsr & MASKED != MASKED {
-        return false;
-    }
-    let (mut env, to) = (Env::from_mxcsr(cpu.mxcsr), vec(cpu, to));
+unsafe fn soft_fused<const W: usize>(
+    cpu: &mut Cpu,
+    to: u8,
+    [x, y, z]: [*const u8; 3],
+    signs: u8,
+    k: usize,
+) -> Option<()> {
     let (product, addend) = (signs & sign::PRODUCT != 0, signs & sign::ADDEND != 0);
     let many = if k == 2 { 1 } else { (16 * pieces(k)) >> W };
-    for at in (0..many).map(|n| n << W) {
-        // SAFETY: all have as many elements; an element of the sources is read before that of `to` is written.
-        unsafe {
-            let (x, y, z) = (get_host::<W>(x.add(at)), get_host::<W>(y.add(at)), get_host::<W>(z.add(at)));
-            let r = if W == 3 {
-                x.negated(product).fma(y, z.negated(addend), &mut env)
-            } else {
-                let (x, y, z) = (x as u32, y as u32, z as u32);
-                u64::from(x.negated(product).fma(y, z.negated(addend), &mut env))
-            };
-            put_host::<W>(to.add(at), r);
+    by_the_book(cpu, |cpu, env| {
+        let to = vec(cpu, to);
+        for at in (0..many).map(|n| n << W) {
+            // SAFETY: all have as many elements; an element of the sources is read before that of `to` is written.
+            unsafe {
+                let (x, y, z) = (get_host::<W>(x.add(at)), get_host::<W>(y.add(at)), get_host::<W>(z.add(at)));
+                let r = if W == 3 {
+                    x.negated(product).fma(y, z.negated(addend), env)
+                } else {
+                    let (x, y, z) = (x as u32, y as u32, z as u32);
+                    u64::from(x.negated(product).fma(y, z.negated(addend), env))
+                };
+                put_host::<W>(to.add(at), r);
+            }
         }
-    }
-    // SAFETY: `to` is a register.
-    unsafe { clear_above(to, k.max(4)) }
-    cpu.mxcsr |= u32::from(env.flags);
-    true
+        // SAFETY: `to` is a register.
+        unsafe { clear_above(to, k.max(4)) }
+    })
 }
 
 /// The host's own numbers, beside softfp's modules of those names.
@@ -450,17 +459,15 @@ unsafe fn relation<const W: usize>([a, b]: [*const u8; 2]) -> Option<Ordering> {
 
 /// A comparison that its form left.
 unsafe fn soft_compare<const S: usize, const W: usize>(cpu: &mut Cpu, op: *const Op) -> *const Op {
-    if cpu.mxcsr & MASKED != MASKED {
-        return std::ptr::null();
-    }
-    let (mut env, [a, b]) = (Env::from_mxcsr(cpu.mxcsr), cpu.hot.from);
+    let [a, b] = cpu.hot.from;
     // SAFETY: the op left these operands.
     let (a, b) = unsafe { (get_host::<W>(a), get_host::<W>(b)) };
-    let relation =
-        if W == 3 { f64::compare(a, b, S == 1, &mut env) } else { f32::compare(a as u32, b as u32, S == 1, &mut env) };
-    cpu.set_status_flags(flags(relation));
-    cpu.mxcsr |= u32::from(env.flags);
-    op.wrapping_add(1)
+    let done = by_the_book(cpu, |cpu, env| {
+        let relation =
+            if W == 3 { f64::compare(a, b, S == 1, env) } else { f32::compare(a as u32, b as u32, S == 1, env) };
+        cpu.set_status_flags(flags(relation));
+    });
+    behind(op, done)
 }
 
 body! {

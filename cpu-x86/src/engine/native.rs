@@ -331,6 +331,7 @@ body! {
 mod tests {
     use super::*;
     use crate::exec::simd::{Simd, describe};
+    use emu_core::Random;
     use iced_x86::{Code, EncodingKind, Instruction, OpCodeOperandKind, OpKind, Register};
 
     /// `code` over XMM or YMM registers 1, 2, 3 and so on, with immediate `imm`; its plan and its description.
@@ -368,12 +369,7 @@ mod tests {
 
     #[test]
     fn every_native_function_computes_what_the_kernel_does() {
-        let mut seed = 7u64;
-        let mut next = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 33) as u8
-        };
-        let mut codes = 0;
+        let (mut random, mut codes) = (Random(7), 0);
         for code in Code::values().filter(|c| matches!(c.encoding(), EncodingKind::Legacy | EncodingKind::VEX)) {
             let mut planned_once = false;
             for imm in 0..=255 {
@@ -382,7 +378,7 @@ mod tests {
                 let bytes = usize::from(simd.dst.bytes());
                 for _ in 0..4 {
                     let mut from = [V::ZERO; 3];
-                    from.iter_mut().for_each(|v| v.0[..bytes].iter_mut().for_each(|b| *b = next()));
+                    from.iter_mut().for_each(|v| v.0[..bytes].iter_mut().for_each(|b| *b = random.next() as u8));
                     let mut got = V::ZERO;
                     for k in (0..bytes).step_by(16) {
                         let [a, b, c] = [0, 1, 2].map(|n: usize| from[n].0[k..].as_ptr());

@@ -1,6 +1,6 @@
 //! Which vector instruction has which fast form; all others are called with their operands pre-decoded.
 
-use super::super::float::{fp_op, sign};
+use super::super::float::fp_op;
 use super::super::lanes::lane_op;
 use super::*;
 use Mnemonic::*;
@@ -337,7 +337,7 @@ struct Fused {
 /// The product and sum that `m` is.
 #[rustfmt::skip] // a table
 fn fused_of(m: Mnemonic) -> Option<Fused> {
-    use sign::*;
+    use crate::exec::simd::sign::*;
     let rows = [
         (0,                1, [Vfmadd132ps,  Vfmadd132pd,  Vfmadd132ss,  Vfmadd132sd]),
         (0,                2, [Vfmadd213ps,  Vfmadd213pd,  Vfmadd213ss,  Vfmadd213sd]),

@@ -13,8 +13,15 @@ pub(in crate::exec) const ADD: u8 = 0;
 pub(in crate::exec) const SUB: u8 = ADDEND;
 pub(in crate::exec) const NEGATED_ADD: u8 = PRODUCT;
 pub(in crate::exec) const NEGATED_SUB: u8 = PRODUCT | ADDEND;
-const PRODUCT: u8 = 1;
-const ADDEND: u8 = 2;
+
+/// What is negated first.
+pub mod sign {
+    /// The product.
+    pub const PRODUCT: u8 = 1;
+    /// What is added to it.
+    pub const ADDEND: u8 = 2;
+}
+use sign::{ADDEND, PRODUCT};
 
 /// The kernel of `m`: order of the operands, what is done in even elements, and in odd ones.
 #[rustfmt::skip] // One row a mnemonic.

@@ -38,7 +38,7 @@ pub use check::{check_avx, check_mmx, check_sse};
 #[allow(unused_imports, reason = "for the engine and the other groups")]
 pub use describe::{Kernel, Needs, Place, Simd, describe};
 #[allow(unused_imports, reason = "for the engine and the other groups")]
-pub use fma::Real;
+pub use fma::{Real, sign};
 #[allow(unused_imports, reason = "for the engine and the other groups")]
 pub use value::V;
 

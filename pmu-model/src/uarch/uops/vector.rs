@@ -9,6 +9,7 @@
 use super::Kind;
 use crate::signal::Signal;
 use iced_x86::{Instruction, Mnemonic, Register};
+use std::sync::LazyLock;
 
 /// Operations that count once. RANGE is in Intel's list of scalar ones.
 const ONCE: [&str; 16] = [
@@ -23,12 +24,19 @@ const DOUBLE: ByWidth = [Signal::Fp128Double, Signal::Fp256Double, Signal::Fp512
 const SINGLE: ByWidth = [Signal::Fp128Single, Signal::Fp256Single, Signal::Fp512Single];
 const HALF: ByWidth = [Signal::Fp128Half, Signal::Fp256Half, Signal::Fp512Half];
 
+/// What each mnemonic counts as, by width. An instruction that is interpreted by itself is described each time it runs.
+static KINDS: LazyLock<Vec<[Kind; 3]>> =
+    LazyLock::new(|| Mnemonic::values().map(|m| [0, 1, 2].map(|width| named(m, width))).collect());
+
 /// What `i` counts as, if it computes with vectors.
 pub(super) fn kind(i: &Instruction) -> Kind {
-    let Some(width) = width(i.op0_register()) else { return Kind::Other };
-    let name = format!("{:?}", i.mnemonic()).to_ascii_lowercase();
+    width(i.op0_register()).map_or(Kind::Other, |width| KINDS[i.mnemonic() as usize][width])
+}
+
+fn named(m: Mnemonic, width: usize) -> Kind {
+    let name = format!("{m:?}").to_ascii_lowercase();
     let name = name.strip_prefix('v').unwrap_or(&name);
-    floating(name, width).or_else(|| integer(i.mnemonic(), name, width)).unwrap_or_default()
+    floating(name, width).or_else(|| integer(m, name, width)).unwrap_or_default()
 }
 
 fn width(destination: Register) -> Option<usize> {
