@@ -1,14 +1,12 @@
 //! The general way: one instruction at a time, by its meaning; and what comes of an instruction that stopped.
 
 use super::op::lane;
-use super::run::{Missing, read_host};
+use super::run::Missing;
 use super::translate::{self, is_branch, is_conditional};
 use crate::alu::flag;
 use crate::exec;
 use crate::fault::{Done, Stop};
-use crate::state::{Cpu, Seg, cell};
-use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
-use std::sync::Arc;
+use crate::state::{Cpu, cell};
 
 /// Cycles that 2^20 elements of a repeated instruction take: 32 a cycle. Source: spec/timing.md 3.10.
 const REPETITION_CYCLES: u64 = 1 << 15;
@@ -46,59 +44,6 @@ impl Cpu {
                 self.stopped(stop)
             }
         }
-    }
-
-    /// The instruction at `rip`, all of it within the limit of CS.
-    fn fetch_within_code(&mut self) -> Result<Instruction, Stop> {
-        let limit = u64::from(self.segment(Seg::Cs).limit);
-        if !self.is_64bit() && self.rip > limit {
-            return Err(Stop::gp(0));
-        }
-        let i = self.fetch_instruction()?;
-        let end = self.rip.wrapping_add(i.len() as u64);
-        if self.is_64bit() || end <= limit + 1 { Ok(i) } else { Err(Stop::gp(0)) }
-    }
-
-    /// Are the bytes at `rip`, which are no instruction, the beginning of one of more than 15 bytes? Such a one has a
-    /// prefix too many: without the first, the decoder says that the 14 left are too few.
-    pub(super) fn is_too_long(&mut self) -> bool {
-        let Ok(bytes) = self.fetch_bytes() else { return false };
-        let mut d = Decoder::with_ip(self.code_bits(), &bytes[1..], 0, DecoderOptions::NONE);
-        let _ = d.decode();
-        d.last_error() == DecoderError::NoMoreBytes
-    }
-
-    pub(super) fn fetch_instruction(&mut self) -> Result<Instruction, Stop> {
-        let at = self.code_address(self.rip);
-        let page = self.fetch_page(at)?;
-        let ram = Arc::clone(&self.ram);
-        let mut bytes = [0; 15];
-        let start = (at & 0xfff) as usize;
-        let first = bytes.len().min(4096 - start);
-        read_host(&ram, page, start, &mut bytes[..first]);
-        let bits = self.code_bits();
-        let decode =
-            |b: &[u8]| translate::as_decoded(Decoder::with_ip(bits, b, start as u64, DecoderOptions::NONE).decode());
-        let i = decode(&bytes[..first]);
-        if first == bytes.len() || !i.is_invalid() {
-            return Ok(i);
-        }
-        Ok(decode(&self.fetch_bytes()?))
-    }
-
-    /// The 15 bytes at `rip`.
-    fn fetch_bytes(&mut self) -> Result<[u8; 15], Stop> {
-        let at = self.code_address(self.rip);
-        let ram = Arc::clone(&self.ram);
-        let mut bytes = [0; 15];
-        let start = (at & 0xfff) as usize;
-        let first = bytes.len().min(4096 - start);
-        read_host(&ram, self.fetch_page(at)?, start, &mut bytes[..first]);
-        if first < bytes.len() {
-            let page = self.fetch_page(self.wrap_code(at.wrapping_add(first as u64)))?;
-            read_host(&ram, page, 0, &mut bytes[first..]);
-        }
-        Ok(bytes)
     }
 
     /// An instruction at `rip` stopped: delivers its exception, or reports what is missing.

@@ -6,6 +6,7 @@
 
 mod body;
 mod branch;
+mod fetch;
 mod float;
 mod general;
 mod hot;

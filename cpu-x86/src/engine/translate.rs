@@ -4,6 +4,7 @@
 //! live: an instruction that may fault needs all flags exact before it. Then each instruction becomes ops: a fast form
 //! if there is one, else a call of its meaning in `exec`. CMP, TEST and arithmetic fuse with the Jcc behind them.
 
+use super::fetch::{as_decoded, is_cut};
 use super::op::{Block, Draft, Link, Op, UNLINKED, lane};
 use super::watch::{Unwatched, Watch, Watched};
 use super::{body::alu_op, select};
@@ -22,8 +23,7 @@ use crate::exec::{self, Meaning};
 use crate::operand::{is_high_byte, seg_of};
 use crate::state::{Seg, cell};
 use iced_x86::{
-    Code, CodeSize, ConditionCode, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind,
-    Register, RflagsBits,
+    Code, ConditionCode, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register, RflagsBits,
 };
 use std::marker::PhantomData;
 
@@ -176,7 +176,7 @@ impl<Eye: Watch> Translator<Eye> {
         while self.code.len() < MOST && d.position() < source.first_page {
             let from = d.position();
             let i = as_decoded(d.decode());
-            if i.is_invalid() && d.last_error() == DecoderError::NoMoreBytes && source.bytes.len() - from < 15 {
+            if is_cut(&i, d.last_error(), source.mode.bits(), &source.bytes[from..]) {
                 if self.code.is_empty() {
                     return Decoded::Crosses;
                 }
@@ -499,16 +499,6 @@ impl Memory {
 /// The instruction as words of raw data.
 fn instruction_words(i: &Instruction) -> [u64; 5] {
     super::words_of(i)
-}
-
-/// The instruction as the processor takes it: 64-bit code ignores prefixes of ES, CS, SS and DS, and so they do not say
-/// either which exception an address that is not canonical raises. Source: SDM vol. 2A, 2.2.1.3; vol. 1, 3.3.7.1.
-pub(super) fn as_decoded(mut i: Instruction) -> Instruction {
-    let ignored = [Register::ES, Register::CS, Register::SS, Register::DS];
-    if i.code_size() == CodeSize::Code64 && ignored.contains(&i.segment_prefix()) {
-        i.set_segment_prefix(Register::None);
-    }
-    i
 }
 
 /// Bytes that are no instruction, or one that the processor model lacks, are #UD; else it is this program that lacks it.

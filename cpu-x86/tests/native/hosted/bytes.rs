@@ -135,7 +135,7 @@ fn is_excused_as_none(b: &[u8; 15], prefixes: usize, bits: u32) -> bool {
         alone[..rest.len()].copy_from_slice(rest);
         let i = Decoder::with_ip(bits, &alone, 0, DecoderOptions::NONE).decode();
         // What iced lacks may be as long: the map with immediates of 32 bits.
-        prefixes + if i.is_invalid() { 13 } else { i.len() } > 15
+        prefixes + if i.is_invalid() { 14 } else { i.len() } > 15
     };
     has_long_mask_number(b, bits) || prefixes > 4 || locked || narrow || hypercall || lenient || long_xop
 }
