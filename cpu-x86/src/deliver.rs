@@ -111,6 +111,7 @@ impl Cpu {
     }
 
     fn deliver_or_shut_down(&mut self, first: Event, first_class: Class) {
+        self.pass_event();
         let (mut event, mut of, from) = (first, first_class, self.code_address(self.rip));
         for _ in 0..MOST_NESTED {
             let Err(stop) = self.deliver(&event) else {

@@ -25,6 +25,8 @@ pub struct Facts {
     pub branches: u64,
     /// Conditional branches retired, taken or not.
     pub conditional: u64,
+    /// Cycles that UMWAIT and TPAUSE waited in C0.1, and in C0.2.
+    pub rested: [u64; 2],
 }
 
 /// All that one logical processor has retired since reset, and its clock.
@@ -36,7 +38,8 @@ pub struct Counts {
     pub user: Facts,
     /// Unhalted core cycles: in the default model one an instruction.
     pub cycles: u64,
-    /// Those in CPL 3 beyond one for each of its instructions: of repeated string instructions that are not done.
+    /// Those in CPL 3 beyond one for each of its instructions: of repeated string instructions that are not done, and of
+    /// waiting in C0.1 and C0.2.
     pub user_waits: u64,
     /// TSC ticks since power-on, before any write or offset; goes on through HLT.
     pub clock: u64,

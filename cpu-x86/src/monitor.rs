@@ -112,6 +112,8 @@ pub enum Happening {
     MarkedPage,
     /// A repeated string instruction did so many iterations.
     Repeated(u64),
+    /// So many cycles went by in C0 in which nothing retired.
+    Idled(u64),
 }
 
 /// An observer of what the processor runs.

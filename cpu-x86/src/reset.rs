@@ -49,7 +49,7 @@ impl Cpu {
         self.msr = crate::msr::at_power_on(self.features);
         self.msr.feedback = Feedback::starting(self.counts().cycles);
         self.lapic = Lapic::new(self.apic_id);
-        self.engine.retired_at_fault = u64::MAX;
+        self.engine.retired_at_event = u64::MAX;
         self.reset_core(CR0);
         self.activity = if self.apic_id == 0 { Activity::Active } else { Activity::WaitForSipi };
     }

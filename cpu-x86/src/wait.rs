@@ -1,7 +1,7 @@
 //! Waiting for a store or a time: what UMONITOR, UMWAIT, TPAUSE, MONITOR and MWAIT leave behind.
 //!
 //! A monitored line is compared with what it held when it was armed, at each boundary at which a waiting processor is
-//! looked at; the clock of a waiting processor skips to its deadline as that of a halted one to its timer.
+//! looked at. In UMWAIT and TPAUSE the cycles go by; in MWAIT the clock skips to the deadline as in HLT to a timer.
 //!
 //! Differs: a store of what the line holds already does not end the wait; its deadline does. MWAIT, which has none, gets
 //! one: the architecture lets it end for reasons of its own. Source: SDM vol. 2B (MONITOR, MWAIT), 2D (UMONITOR,
@@ -35,6 +35,15 @@ fn line(ram: &Ram, at: Gpa) -> [u8; LINE_BYTES] {
     bytes
 }
 
+/// In which state within C0 UMWAIT and TPAUSE wait: cycles pass there. Source: spec/pmu.md 4 (C0 rules).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// The one that is left sooner.
+    C01,
+    /// The one that saves more.
+    C02,
+}
+
 /// How a processor waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
@@ -46,6 +55,8 @@ pub(crate) struct Wait {
     pub monitors: bool,
     /// Interrupts end it even while IF bars them.
     pub any_interrupt: bool,
+    /// It stays in C0; `None`: MWAIT, which leaves it.
+    pub rests: Option<Rest>,
 }
 
 impl Cpu {
@@ -65,9 +76,9 @@ impl Cpu {
         self.armed.is_some_and(|a| !a.is_touched(&self.ram))
     }
 
-    /// Does it wait in MWAIT, UMWAIT or TPAUSE? Then it goes on at [`Cpu::next_event`] whatever IF says.
+    /// Does it wait in MWAIT? Then it goes on at [`Cpu::next_event`] whatever IF says.
     pub fn is_waiting(&self) -> bool {
-        self.wait.is_some()
+        self.wait.is_some_and(|w| w.rests.is_none())
     }
 
     /// Begins to wait; the instruction that does has retired.

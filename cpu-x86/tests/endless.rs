@@ -1,6 +1,6 @@
-//! Neither a repetition nor a fault without end holds back the end of a run or a timer.
+//! Neither a repetition nor an exception without end holds back the end of a run or a timer.
 
-use cpu_x86::{Cpu, Exit, NoDoors, Table};
+use cpu_x86::{Cpu, Exit, NoDoors, Seg, Segment, Table};
 use emu_core::{Gpa, Ram};
 use std::sync::Arc;
 
@@ -37,4 +37,22 @@ fn time_passes_when_every_handler_faults() {
     // The first fault is free, each of the others takes a cycle.
     assert_eq!((cpu.counts().clock, cpu.counts().kernel.instructions), (1000, 0));
     assert_eq!((cpu.rip, cpu.regs[4]), (0x2000, 0x8_0000 - 12 * 1001));
+}
+
+#[test]
+fn time_passes_when_the_debug_handler_begins_at_a_breakpoint() {
+    let ram = Arc::new(Ram::new(1 << 20, &[]).unwrap());
+    // In real mode no delivery sets RF: #DB leads to 0:2000h, where an instruction breakpoint is.
+    assert!(ram.write(Gpa(4), &0x2000u32.to_le_bytes()));
+    let mut cpu = Cpu::new(ram.clone(), 0);
+    let real = |base: u64, attr| Segment { selector: (base >> 4) as u16, base, limit: 0xffff, attr };
+    cpu.set_segment(Seg::Cs, real(0, 0x9b));
+    cpu.set_segment(Seg::Ss, real(0x1_0000, 0x93));
+    cpu.idtr = Table { base: 0, limit: 0x3ff };
+    cpu.dr[0] = 0x2000;
+    cpu.dr[7] = 0x402;
+    (cpu.regs[4], cpu.rip, cpu.next_rip) = (0x8000, 0x2000, 0x2000);
+    assert_eq!(cpu.run(&mut NoDoors, 1000), Exit::Time);
+    assert_eq!((cpu.counts().clock, cpu.counts().kernel.instructions), (1000, 0));
+    assert_eq!((cpu.rip, cpu.regs[4]), (0x2000, 0x8000 - 6 * 1001));
 }

@@ -24,6 +24,10 @@ pub enum Fact {
     RefCycles,
     /// Issue slots: six a cycle.
     Slots,
+    /// Cycles in C0.1.
+    C01,
+    /// Cycles in C0.2.
+    C02,
     /// What only an observer of what runs can tell.
     Seen(Signal),
 }
@@ -38,6 +42,8 @@ impl Fact {
             Fact::Cycles => now.cycles(ring),
             Fact::RefCycles => now.counts.pace.ticks(now.cycles(ring)),
             Fact::Slots => now.cycles(ring).wrapping_mul(SLOTS_PER_CYCLE),
+            Fact::C01 => now.facts(ring).rested[0],
+            Fact::C02 => now.facts(ring).rested[1],
             Fact::Seen(signal) => now.signal(signal, ring),
         }
     }
@@ -51,7 +57,7 @@ impl Fact {
     pub const fn validity(self) -> Validity {
         match self {
             Fact::Instructions | Fact::Branches | Fact::Conditional => Validity::Exact,
-            Fact::Cycles | Fact::RefCycles | Fact::Slots => Validity::Modelled,
+            Fact::Cycles | Fact::RefCycles | Fact::Slots | Fact::C01 | Fact::C02 => Validity::Modelled,
             Fact::Seen(signal) if is_architectural(signal) => Validity::Exact,
             Fact::Seen(_) => Validity::Modelled,
         }
@@ -61,7 +67,7 @@ impl Fact {
     pub const fn most(self) -> Most {
         match self {
             Fact::Instructions | Fact::Cycles => Most::always(1),
-            Fact::RefCycles => Most::firm(1),
+            Fact::RefCycles | Fact::C01 | Fact::C02 => Most::firm(1),
             Fact::Slots => Most::always(SLOTS_PER_CYCLE),
             Fact::Branches | Fact::Conditional => Most::firm(1),
             Fact::Seen(signal) => most(signal),

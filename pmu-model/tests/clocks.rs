@@ -93,6 +93,50 @@ fn d3_while_halted_only_the_tsc_goes_on() {
     }
 }
 
+/// RDTSC; ADD EAX, ticks; MOV ECX, state; TPAUSE: ends so many `ticks` after it began.
+fn tpause(ticks: u32, state: u32) -> Vec<u8> {
+    let mut c = Code::default();
+    c.raw(&[0x0f, 0x31, 0x05]).raw(&ticks.to_le_bytes()).mov(1, state).raw(&[0x66, 0x0f, 0xae, 0xf1]);
+    c.0
+}
+
+#[test]
+fn in_c0_1_and_c0_2_all_clocks_go_on_and_the_cycles_are_counted_as_such() {
+    let [in_c01, in_c02] = [(50_000, 1), (30_000, 0)].map(|(ticks, state)| tpause(ticks, state));
+    // C0.1 and C0.2, and both with PAUSE.
+    let events = [(0x186, 0x43_10ec), (0x187, 0x43_20ec), (0x188, 0x43_70ec), (0x38f, 7 | 6 << 32)];
+    let mut counted = Code::default();
+    for (at, msr) in (0u32..).zip([0xc1, 0xc2, 0xc3]) {
+        counted.mov(1, msr).raw(&[0x0f, 0x32, 0x89, 0x04, 0x25]).raw(&(0x7_8000 + 4 * at).to_le_bytes());
+    }
+    let r = readings(22, &events, &[&in_c01, &in_c02]);
+    assert_eq!(gone(&r[0], &r[1]), [50_000 + READING; 5]);
+    assert_eq!(gone(&r[1], &r[2]), [30_000 + READING; 5]);
+    let mut c = Code::default();
+    for (msr, value) in events {
+        c.wrmsr(msr, value);
+    }
+    c.raw(&in_c01).raw(&in_c02).raw(&[0xf3, 0x90]).raw(&counted.0).raw(&[0xfa, 0xf4]);
+    let mut m = Machine::new(&c, 22);
+    m.run();
+    // The three instructions before TPAUSE and itself take four of the ticks.
+    let word = |at: u64| m.word(0x7_8000 + 4 * at) & 0xffff_ffff;
+    assert_eq!([word(0), word(1), word(2)], [49_996, 29_996, 49_996 + 29_996 + 1]);
+}
+
+#[test]
+fn an_overflow_ends_the_wait_in_the_very_cycle() {
+    // PMI on overflow of the core cycles, as the timer's vector.
+    let enabled = [(0x38d, 0x3b0), (0x834, u64::from(TIMER))];
+    let mut part = Code::default();
+    part.raw(&[0xfb]).wrmsr(0x30a, (1 << 48) - 1000).raw(&tpause(50_000, 0)).raw(&[0xfa]);
+    let r = readings(22, &enabled, &[&part.0]);
+    let [tsc, mperf, aperf, _, reference] = gone(&r[0], &r[1]);
+    // STI and WRMSR with its MOVs, the thousand cycles, the handler's twelve, CLI.
+    let cycles = 1 + 4 + 1000 + 12 + 1 + READING;
+    assert_eq!([tsc, mperf, aperf, reference], [cycles; 4]);
+}
+
 #[test]
 fn d10_what_is_written_is_what_is_read() {
     for ratio in [22, 33] {

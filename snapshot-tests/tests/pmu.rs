@@ -17,7 +17,7 @@ fn program() -> (Unit, Counts, Signals) {
         unit.settle(Now { counts: &counts, signals: Some(&signals) });
     }
     counts.kernel.instructions += 46;
-    counts.user = Facts { instructions: 1000, branches: 100, conditional: 100 };
+    counts.user = Facts { instructions: 1000, branches: 100, conditional: 100, ..Facts::default() };
     counts.cycles += 1046;
     let user = [
         (Signal::ConditionalTaken, 60),

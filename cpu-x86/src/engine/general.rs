@@ -51,8 +51,6 @@ impl Cpu {
         match stop {
             Stop::Again => self.pass_repetition(),
             Stop::Exception(e) => {
-                self.settle_before_ring_change();
-                self.pass_fault();
                 self.raise(e);
             }
             Stop::Unimplemented => return Err(self.missing()),
@@ -60,11 +58,13 @@ impl Cpu {
         Ok(())
     }
 
-    /// An exception is about to be delivered. When nothing has retired since the last one, a cycle must have passed: no
-    /// guest whose handlers fault can hold back its timers, or the end of the window.
-    fn pass_fault(&mut self) {
+    /// An event is about to be delivered. When nothing has retired since the last one, a cycle must have passed: no guest
+    /// whose handlers fault, begin at a breakpoint or are interrupted at once can hold back its timers, or the end of
+    /// the window.
+    pub(crate) fn pass_event(&mut self) {
+        self.settle();
         let retired = self.settled.kernel.instructions + self.settled.user.instructions;
-        if std::mem::replace(&mut self.engine.retired_at_fault, retired) == retired {
+        if std::mem::replace(&mut self.engine.retired_at_event, retired) == retired {
             self.settled.pass(1);
             self.engine.look = true;
         }
@@ -79,6 +79,7 @@ impl Cpu {
             self.settle();
             self.settled.pass(REPETITION_CYCLES);
             self.settled.user_waits += if self.cpl == 3 { REPETITION_CYCLES } else { 0 };
+            self.idled(REPETITION_CYCLES);
             self.engine.look = true;
         }
     }

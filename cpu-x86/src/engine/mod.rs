@@ -53,8 +53,8 @@ pub(crate) struct Engine {
     ring: u8,
     /// Why an instruction did not complete.
     stop: Option<Stop>,
-    /// Instructions retired when the last exception was raised.
-    pub retired_at_fault: u64,
+    /// Instructions retired when the last event was delivered.
+    pub retired_at_event: u64,
     /// The instruction that runs is not in a block.
     pub alone: bool,
     /// A counter of the PMU can overflow: a change of ring changes the deadline.
@@ -92,7 +92,7 @@ impl Engine {
             missed: (0, 0, 0),
             ring: 0,
             stop: None,
-            retired_at_fault: u64::MAX,
+            retired_at_event: u64::MAX,
             alone: false,
             counting: false,
             look: false,

@@ -11,6 +11,7 @@ use crate::fault::Stop;
 use crate::memory::Access;
 use crate::paging::Who;
 use crate::state::{Activity, Cpu, Seg, Segment, cell, cr0, cr4};
+use crate::wait::Wait;
 use std::sync::Arc;
 
 /// XCR0: the states of SSE and AVX; and those of AVX-512 besides.
@@ -82,6 +83,7 @@ impl Cpu {
             instructions: (spent >> lane::INSTRUCTIONS) as u64,
             branches: (spent >> lane::BRANCHES) as u64 & mask,
             conditional: spent as u64 & mask,
+            ..Facts::default()
         }
     }
 
@@ -111,7 +113,7 @@ impl Cpu {
         self.settled.clock = self.settled.clock.max(clock);
     }
 
-    /// The clock tick at which this processor's own timer comes due, or its wait ends, if there is one.
+    /// The clock tick at which this processor's own timer comes due, or its wait in MWAIT ends, if there is one.
     pub fn next_event(&self) -> Option<u64> {
         let wait = self.wait.map(|w| w.deadline).filter(|d| *d != u64::MAX);
         self.lapic.next_timer().into_iter().chain(wait).min()
@@ -147,6 +149,9 @@ impl Cpu {
                 continue;
             }
             if self.activity != Activity::Active {
+                if self.rest(until) {
+                    continue;
+                }
                 return Exit::Halted;
             }
             let budget = self.budget(until);
@@ -170,7 +175,19 @@ impl Cpu {
         }
     }
 
-    /// Instructions until the next deadline.
+    /// Waits within C0, where cycles pass, until the wait's end, the next deadline or `until`. False: it does not wait so.
+    fn rest(&mut self, until: u64) -> bool {
+        let Some((Wait { deadline, .. }, state)) = self.wait.and_then(|w| Some((w, w.rests?))) else { return false };
+        let cycles = self.budget(until.min(deadline));
+        self.settled.pass(cycles);
+        let of = if self.cpl == 3 { &mut self.settled.user } else { &mut self.settled.kernel };
+        of.rested[state as usize] += cycles;
+        self.settled.user_waits += if self.cpl == 3 { cycles } else { 0 };
+        self.idled(cycles);
+        true
+    }
+
+    /// Instructions, or cycles without any, until the next deadline.
     fn budget(&mut self, until: u64) -> u64 {
         let clock = self.settled.clock;
         let timer = self.lapic.next_timer().unwrap_or(u64::MAX);
@@ -497,11 +514,6 @@ impl Cpu {
             let (base, mask) = self.code_frame();
             self.rip = at.wrapping_sub(base) & mask;
         }
-    }
-
-    /// What is retired so far belongs to the ring that is about to be left.
-    pub(super) fn settle_before_ring_change(&mut self) {
-        self.settle();
     }
 
     /// After an instruction that may have changed anything: must the run loop look? Books a change of ring.

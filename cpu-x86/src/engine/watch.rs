@@ -170,6 +170,13 @@ impl Cpu {
         }
     }
 
+    /// Tells the monitor of `cycles` without an instruction.
+    pub(super) fn idled(&mut self, cycles: u64) {
+        if self.hot.watched {
+            self.with_monitor(|monitor, _| monitor.happened(Happening::Idled(cycles)));
+        }
+    }
+
     /// An access runs over a page's end: both its parts are to be told.
     pub(crate) fn tell_all(&mut self) {
         if self.hot.watched {

@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_ring_that_is_filtered_out_counts_nothing() {
-        let facts = |n| Facts { instructions: n, branches: n / 2, conditional: n / 4 };
+        let facts = |n| Facts { instructions: n, branches: n / 2, conditional: n / 4, ..Facts::default() };
         let now = Counts { user: facts(100), kernel: facts(40), cycles: 140, clock: 200, ..Counts::default() };
         let both = |e: &Event| (e.count((&now).into(), Ring::User), e.count((&now).into(), Ring::Kernel));
         assert_eq!(both(&one("instructions")), (100, 40));

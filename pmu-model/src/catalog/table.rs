@@ -95,6 +95,9 @@ const fn cycles(signals: &[Signal]) -> Formula {
 }
 
 const NEVER: Formula = Formula::NEVER;
+/// Cycles in C0.1 and C0.2; and those in which an instruction retires.
+const RESTING: Formula = Formula::of(Fact::C01).also(Fact::C02);
+const BUSY: Formula = CYCLES.less(&[Fact::C01, Fact::C02]);
 const INSTRUCTIONS: Formula = Formula::of(Fact::Instructions);
 const BRANCHES: Formula = Formula::of(Fact::Branches);
 const CONDITIONAL: Formula = Formula::of(Fact::Conditional);
@@ -169,9 +172,9 @@ pub static EVENTS: &[Event] = &[
     model("CPU_CLK_UNHALTED.DISTRIBUTED",     0x02ec, CYCLES,                   "core cycles, shared among hardware threads: there is one"),
     model("CPU_CLK_UNHALTED.REF_DISTRIBUTED", 0x083c, REF_CYCLES,               "TSC-rate cycles, shared among hardware threads: there is one"),
     none ("CPU_CLK_UNHALTED.ONE_THREAD_ACTIVE", 0x023c,                         "crystal-rate cycles while the other hardware thread idles"),
-    none ("CPU_CLK_UNHALTED.C01",             0x10ec,                           "cycles in C0.1 (TPAUSE, UMWAIT)"),
-    none ("CPU_CLK_UNHALTED.C02",             0x20ec,                           "cycles in C0.2 (TPAUSE, UMWAIT)"),
-    none ("CPU_CLK_UNHALTED.C0_WAIT",         0x70ec,                           "cycles in C0.1, C0.2 or PAUSE"),
+    model("CPU_CLK_UNHALTED.C01",             0x10ec, Formula::of(Fact::C01),   "cycles in C0.1 (TPAUSE, UMWAIT)"),
+    model("CPU_CLK_UNHALTED.C02",             0x20ec, Formula::of(Fact::C02),   "cycles in C0.2 (TPAUSE, UMWAIT)"),
+    model("CPU_CLK_UNHALTED.C0_WAIT",         0x70ec, seen(Pause).also(Fact::C01).also(Fact::C02), "cycles in C0.1, C0.2 or PAUSE"),
     model("CPU_CLK_UNHALTED.PAUSE",           0x40ec, seen(Pause),              "cycles in PAUSE: one each"),
     exact("CPU_CLK_UNHALTED.PAUSE_INST",      0x40ec, seen(Pause),              "PAUSE instructions").c(1).edge(),
     model("TOPDOWN.SLOTS",                    0x0400, SLOTS,                    "issue slots, by the fixed counter").on(FC << 3),
@@ -192,10 +195,10 @@ pub static EVENTS: &[Event] = &[
     model("UOPS_RETIRED.HEAVY",               0x01c2, seen(SlotsHeavy),         "slots of retiring micro-ops but the last of each instruction"),
     model("UOPS_RETIRED.MS",                  0x04c2, seen(UopsMs),             "micro-ops of the sequencer retired").msr(FRONTEND, 8),
     model("UOPS_RETIRED.MS (cmask 1 edge)",   0x04c2, seen(MsSwitches),         "times the sequencer took over").msr(FRONTEND, 8).c(1).edge(),
-    model("UOPS_RETIRED.CYCLES",              0x02c2, CYCLES,                   "cycles that retire something: all, at an instruction a cycle").c(1),
-    model("UOPS_RETIRED.STALLS",              0x02c2, NEVER,                    "cycles that retire nothing: none, at an instruction a cycle").c(1).inv(),
+    model("UOPS_RETIRED.CYCLES",              0x02c2, BUSY,                     "cycles that retire something: all but those in C0.1 and C0.2").c(1),
+    model("UOPS_RETIRED.STALLS",              0x02c2, RESTING,                  "cycles that retire nothing: those in C0.1 and C0.2").c(1).inv(),
     model("UOPS_ISSUED.ANY",                  0x01ae, seen(UopsRetired),        "micro-ops issued: those that retire, no wrong path is modelled"),
-    model("UOPS_ISSUED.CYCLES",               0x01ae, CYCLES,                   "cycles that issue something: all, at an instruction a cycle").c(1),
+    model("UOPS_ISSUED.CYCLES",               0x01ae, BUSY,                     "cycles that issue something: all but those in C0.1 and C0.2").c(1),
     model("UOPS_EXECUTED.THREAD",             0x01b1, seen(UopsExecuted),       "micro-ops executed"),
     model("UOPS_EXECUTED.X87",                0x10b1, seen(UopsX87),            "x87 micro-ops executed"),
     model("UOPS_EXECUTED.CYCLES_GE_1",        0x01b1, seen(Executes1),            "cycles that execute a micro-op").c(1),

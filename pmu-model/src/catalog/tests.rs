@@ -14,7 +14,7 @@ const fn c(mask: u64) -> u64 {
 }
 
 fn kernel(instructions: u64, branches: u64, conditional: u64) -> Counts {
-    let kernel = Facts { instructions, branches, conditional };
+    let kernel = Facts { instructions, branches, conditional, ..Facts::default() };
     Counts { kernel, cycles: instructions, ..Counts::default() }
 }
 

@@ -6,7 +6,7 @@ use crate::signal::{Signal, Signals};
 use cpu_x86::{Counts, Facts};
 
 fn at(kernel: u64, user: u64) -> Counts {
-    let facts = |n| Facts { instructions: n, branches: n / 4, conditional: n / 8 };
+    let facts = |n| Facts { instructions: n, branches: n / 4, conditional: n / 8, ..Facts::default() };
     Counts { kernel: facts(kernel), user: facts(user), cycles: kernel + user, ..Counts::default() }
 }
 

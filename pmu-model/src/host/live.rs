@@ -51,6 +51,7 @@ fn minus(now: &Facts, before: &Facts) -> Facts {
         instructions: now.instructions.wrapping_sub(before.instructions),
         branches: now.branches.wrapping_sub(before.branches),
         conditional: now.conditional.wrapping_sub(before.conditional),
+        rested: [0, 1].map(|n| now.rested[n].wrapping_sub(before.rested[n])),
     }
 }
 

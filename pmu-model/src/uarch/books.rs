@@ -131,6 +131,8 @@ pub(super) struct Books {
     pub ledger: Ledger,
     /// Instructions retired, by ring.
     instructions: [u64; 2],
+    /// Cycles without an instruction, by ring: the slots of the back end's core.
+    idle: [u64; 2],
     /// Micro-ops whose slots were taken in another ring than they retired in: what this one took more.
     moved: [i64; 2],
     pub ring: Ring,
@@ -149,6 +151,7 @@ impl Books {
             totals: Signals::default(),
             ledger: Ledger::default(),
             instructions: [0; 2],
+            idle: [0; 2],
             moved: [0; 2],
             ring: Ring::Kernel,
         }
@@ -157,6 +160,11 @@ impl Books {
     /// All instructions retired.
     pub fn retired(&self) -> u64 {
         self.instructions[0].wrapping_add(self.instructions[1])
+    }
+
+    /// So many cycles went by without an instruction.
+    pub fn idle(&mut self, cycles: u64) {
+        self.idle[index(self.ring)] += cycles;
     }
 
     /// `ring` runs from now on.
@@ -265,7 +273,8 @@ impl Books {
         for ring in [Ring::Kernel, Ring::User] {
             let waiting = if ring == self.ring { i64::from(self.ledger.debt) } else { 0 };
             let shift = self.moved[index(ring)] - waiting;
-            let slots = self.instructions[index(ring)].wrapping_mul(u64::from(WIDTH));
+            let cycles = self.instructions[index(ring)].wrapping_add(self.idle[index(ring)]);
+            let slots = cycles.wrapping_mul(u64::from(WIDTH));
             derive(self.totals.of_mut(ring), shift, slots);
         }
         self.totals

@@ -365,6 +365,7 @@ impl Monitor for Core {
             Happening::FlushPredictor => self.predictor.flush_indirect(),
             Happening::SelfModified => self.clear(),
             Happening::MarkedPage => self.books.now()[Signal::AssistsPage] += 1,
+            Happening::Idled(cycles) => self.books.idle(cycles),
             Happening::Repeated(n) => {
                 let totals = self.books.now();
                 totals[Signal::RepIterations] = totals[Signal::RepIterations].wrapping_add(n);

@@ -59,7 +59,7 @@ impl Processor {
         self.retire(ring, Facts { instructions: n, ..Facts::default() });
     }
     fn branch(&mut self) {
-        self.retire(Ring::Kernel, Facts { instructions: 1, branches: 1, conditional: 1 });
+        self.retire(Ring::Kernel, Facts { instructions: 1, branches: 1, conditional: 1, ..Facts::default() });
     }
     fn try_write(&mut self, msr: u32, v: u64) -> Option<Result<(), Refused>> {
         let done = self.on_unit(|unit, now| unit.msr_write(msr, v, now));

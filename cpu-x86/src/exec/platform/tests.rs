@@ -320,38 +320,46 @@ const TPAUSE: &[u8] = &[0x66, 0x0f, 0xae, 0xf1];
 const UMWAIT: &[u8] = &[0xf2, 0x0f, 0xae, 0xf1];
 const UMONITOR: &[u8] = &[0xf3, 0x0f, 0xae, 0xf3];
 
-/// Runs `code`, then HLT, from 0; the clock when it halts for good, and whether it waited.
+/// Runs `code`, then HLT, from 0; the clock when it halts for good, and whether it waited. `meanwhile` is done each 1000
+/// ticks.
 fn waits(c: &mut Cpu, code: &[u8], mut meanwhile: impl FnMut(&Cpu)) -> (u64, bool) {
     put(c, 0, code);
     put(c, code.len() as u64, &[0xf4]);
     (c.rip, c.next_rip) = (0, 0);
-    assert_eq!(c.run(&mut crate::NoDoors, 1_000_000), crate::Exit::Halted);
     let mut waited = false;
-    while c.wait.is_some() {
-        waited = true;
+    loop {
+        let until = c.counts().clock + 1000;
+        match (c.run(&mut crate::NoDoors, until), c.is_waiting()) {
+            (crate::Exit::Time, _) => {}
+            (crate::Exit::Halted, true) => c.skip_to(c.next_event().expect("a deadline").min(until)),
+            (exit, _) => {
+                assert_eq!(exit, crate::Exit::Halted);
+                return (c.counts().clock, waited);
+            }
+        }
+        waited |= c.wait.is_some();
         meanwhile(c);
-        let wake = c.next_event().expect("a deadline").min(c.counts().clock + 1000);
-        c.skip_to(wake);
-        assert_eq!(c.run(&mut crate::NoDoors, 1_000_000), crate::Exit::Halted);
     }
-    (c.counts().clock, waited)
 }
 
 #[test]
 fn tpause_waits_for_its_time_or_the_systems_limit_and_says_which() {
-    for (until, control, clock, carry) in [
-        (5000, 0, 5001, 0),
-        (5000, 400, 401, flag::CF),
-        (300, 400 | 1, 301, 0),
-        (0, 0, 2, 0),
-        (1 << 40, 400, 401, flag::CF),
+    for (until, control, operand, clock, carry, rested) in [
+        (5000, 0, 0, 5001, 0, [0, 4999]),
+        (5000, 0, 1, 5001, 0, [4999, 0]),
+        (5000, 400, 0, 401, flag::CF, [0, 399]),
+        (300, 400 | 1, 0, 301, 0, [299, 0]),
+        (0, 0, 0, 2, 0, [0, 0]),
+        (1 << 40, 400, 0, 401, flag::CF, [0, 399]),
     ] {
         let mut c = cpu();
         c.set_status_flags(flag::STATUS & !flag::CF);
-        (c.regs[0], c.regs[2], c.regs[1]) = (until & 0xffff_ffff, until >> 32, 0);
+        (c.regs[0], c.regs[2], c.regs[1]) = (until & 0xffff_ffff, until >> 32, operand);
         c.msr.umwait_control = control;
-        let (ended, waited) = waits(&mut c, TPAUSE, |_| {});
-        assert_eq!((ended, c.status_flags(), waited), (clock, carry, until != 0), "{until} {control}");
+        let (ended, _) = waits(&mut c, TPAUSE, |_| {});
+        let counts = c.counts();
+        assert_eq!((ended, c.status_flags(), counts.kernel.rested), (clock, carry, rested), "{until} {control}");
+        assert_eq!((counts.cycles, counts.kernel.instructions), (clock, 2), "it stays in C0");
     }
     let mut c = cpu();
     c.regs[1] = 2;
@@ -391,7 +399,8 @@ fn an_interrupt_ends_a_wait_even_while_it_is_masked() {
     (c.regs[0], c.regs[2], c.regs[1]) = (900_000, 0, 0);
     put(&c, 0, &[TPAUSE, &[0xf4]].concat());
     (c.rip, c.next_rip) = (0, 0);
-    assert_eq!(c.run(&mut crate::NoDoors, 1_000_000), crate::Exit::Halted);
+    assert_eq!(c.run(&mut crate::NoDoors, 1000), crate::Exit::Time);
+    assert!(c.wait.is_some());
     c.lapic.accept(0x40, false);
     assert_eq!(c.run(&mut crate::NoDoors, 1_000_000), crate::Exit::Halted);
     assert_eq!((c.rip, c.wait), (5, None), "at HLT, which waits on");

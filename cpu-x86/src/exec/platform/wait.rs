@@ -6,7 +6,7 @@ use crate::fault::{Done, Stop};
 use crate::memory::Access;
 use crate::operand::seg_of;
 use crate::state::{Cpu, cr4};
-use crate::wait::Wait;
+use crate::wait::{Rest, Wait};
 use iced_x86::{Code, Instruction, Register};
 
 /// IA32_MISC_ENABLE: the monitor hardware of MONITOR and MWAIT is on.
@@ -40,7 +40,7 @@ pub fn tpause(c: &mut Cpu, i: &Instruction) -> Done {
     pause(c, i, false)
 }
 
-/// The status flags become 0 but CF: 1 if it was the system's limit that ended the wait. C0.1 and C0.2 are alike here.
+/// The status flags become 0 but CF: 1 if it was the system's limit that ended the wait.
 fn pause(c: &mut Cpu, i: &Instruction, monitors: bool) -> Done {
     if c.cpl != 0 && c.cr4 & cr4::TSD != 0 || c.gpr(i.op0_register()) as u32 & !1 != 0 {
         return Err(Stop::gp(0));
@@ -54,7 +54,10 @@ fn pause(c: &mut Cpu, i: &Instruction, monitors: bool) -> Done {
     c.set_status_flags(0);
     if wanted != 0 && (!monitors || c.monitor_holds()) {
         let deadline = now.saturating_add(wanted.min(most));
-        c.begin_wait(Wait { deadline, limited: most < wanted, monitors, any_interrupt: true });
+        // Bit 0 of the operand asks for C0.1; bit 0 of IA32_UMWAIT_CONTROL bars C0.2.
+        let light = (c.gpr(i.op0_register()) | c.msr.umwait_control) & 1 != 0;
+        let rests = Some(if light { Rest::C01 } else { Rest::C02 });
+        c.begin_wait(Wait { deadline, limited: most < wanted, monitors, any_interrupt: true, rests });
     } else if monitors {
         c.armed = None;
     }
@@ -89,7 +92,7 @@ pub fn mwait(c: &mut Cpu, _: &Instruction) -> Done {
     if c.monitor_holds() {
         let deadline = c.counts().clock.saturating_add(MWAIT_TICKS);
         let any_interrupt = extensions & BREAK_ON_INTERRUPT != 0;
-        c.begin_wait(Wait { deadline, limited: false, monitors: true, any_interrupt });
+        c.begin_wait(Wait { deadline, limited: false, monitors: true, any_interrupt, rests: None });
     }
     Ok(())
 }

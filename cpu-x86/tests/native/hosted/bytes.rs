@@ -114,8 +114,8 @@ fn is_excused(masks: &Masks, i: &Instruction, b: &[u8; 15], bits: u32) -> bool {
 /// kin, which AMD lets fault first; VPERMQ and VPERMPD without VEX.W, which AMD ignores (Intel's are W1: SDM vol. 2C,
 /// VPERMQ); VMCALL with prefixes, which KVM answers as it does VMCALL; EVEX with V' outside 64-bit code, and with b
 /// between the registers of shifts by VBMI2 and rotations, all of which this AMD ignores; and what is too long besides,
-/// as AMD counts, for which fault goes first is not written: with more than four prefixes, or in the maps of XOP, whose
-/// length AMD's processors still take.
+/// as AMD counts, for which fault goes first is not written: with more than four prefixes (four before EVEX, whose longest
+/// form has twelve bytes), or in the maps of XOP, whose length AMD's processors still take.
 fn is_excused_as_none(b: &[u8; 15], prefixes: usize, bits: u32) -> bool {
     let rest = &b[prefixes..];
     let locked = b[..prefixes].contains(&0xf0) && matches!(rest, [0x0f, 0x00 | 0x20 | 0x22, ..]);
@@ -137,7 +137,8 @@ fn is_excused_as_none(b: &[u8; 15], prefixes: usize, bits: u32) -> bool {
         // What iced lacks may be as long: the map with immediates of 32 bits.
         prefixes + if i.is_invalid() { 14 } else { i.len() } > 15
     };
-    has_long_mask_number(b, bits) || prefixes > 4 || locked || narrow || hypercall || lenient || long_xop
+    let long = prefixes > if rest[0] == 0x62 { 3 } else { 4 };
+    has_long_mask_number(b, bits) || long || locked || narrow || hypercall || lenient || long_xop
 }
 
 /// How many prefixes there are before the opcode.

@@ -37,6 +37,7 @@ impl Sums {
             mine.instructions = mine.instructions.wrapping_add(more.instructions);
             mine.branches = mine.branches.wrapping_add(more.branches);
             mine.conditional = mine.conditional.wrapping_add(more.conditional);
+            mine.rested = [0, 1].map(|n| mine.rested[n].wrapping_add(more.rested[n]));
         }
         self.counts.cycles = self.counts.cycles.wrapping_add(counts.cycles);
         self.counts.user_waits = self.counts.user_waits.wrapping_add(counts.user_waits);
