@@ -112,6 +112,8 @@ pub enum Happening {
     MarkedPage,
     /// A repeated string instruction did so many iterations.
     Repeated(u64),
+    /// The conditional branch that ends the block entered last was taken, to the next instruction.
+    TakenToNext,
     /// So many cycles went by in C0 in which nothing retired.
     Idled(u64),
 }

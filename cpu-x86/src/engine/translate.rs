@@ -355,7 +355,7 @@ impl<Eye: Watch> Translator<Eye> {
 
     fn terminate_fast(&mut self, i: &Instruction, before: usize) -> Option<()> {
         use FlowControl::*;
-        if i.is_invalid() || !i.is_jcc_short_or_near() && is_conditional(i) {
+        if i.is_invalid() || !i.is_jcc_short_or_near() && is_conditional(i) || Eye::ON && leads_to_next(i) {
             return None;
         }
         let fall = i.next_ip() as i64;

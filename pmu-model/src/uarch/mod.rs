@@ -78,6 +78,8 @@ pub struct Core {
     /// Those of the pending run's accesses, when it says so.
     outcomes: Outcomes,
     wake: Wake,
+    /// The pending run ended with a conditional branch that was taken to the next instruction.
+    taken_to_next: bool,
     books: Books,
     front: Front,
     caches: Hierarchy,
@@ -102,6 +104,7 @@ impl Core {
             pending: None,
             outcomes: Outcomes::default(),
             wake: Wake::default(),
+            taken_to_next: false,
             books: Books::new(),
             front: Front::new(p),
             caches: Hierarchy::new(p),
@@ -200,16 +203,16 @@ impl Core {
         if counted {
             self.blocks.ran(p.number, p.ring, false);
         }
+        let to_next = std::mem::take(&mut self.taken_to_next);
         if let (Some(kind), Some(to), true) = (block.branch, to, whole) {
-            self.resolve(kind, to);
+            self.resolve(kind, to, to_next);
         }
     }
 
-    /// The branch that retired last went to `to`. Differs: a conditional one to the next instruction counts as not taken
-    /// even if its condition holds: where it went does not tell.
-    fn resolve(&mut self, kind: BranchKind, to: u64) {
+    /// The branch that retired last went to `to`, which is also where it would not have gone if it is `to_next`.
+    fn resolve(&mut self, kind: BranchKind, to: u64, to_next: bool) {
         let Wake { ip: from, end: behind, .. } = self.wake;
-        let taken = kind != BranchKind::Conditional || to != behind;
+        let taken = kind != BranchKind::Conditional || to != behind || to_next;
         let site = self.predictor.site(from);
         let v = self.predictor.resolve(&Resolved { kind, from, to, behind, taken }, &site);
         if taken {
@@ -292,6 +295,17 @@ impl Core {
         self.front.forget_page();
     }
 
+    /// The conditional branch behind which the pending run ends was taken, wherever it leads.
+    fn branch_was_taken(&mut self) {
+        if let Some(p) = &mut self.pending
+            && let Some(block) = self.blocks.peek(p.number)
+        {
+            // Said so, the run is not taken for a usual one.
+            p.ran = Some(block.n);
+            self.taken_to_next = true;
+        }
+    }
+
     /// A store met decoded code: the pipeline is cleared.
     fn clear(&mut self) {
         self.advance_to_access();
@@ -365,6 +379,7 @@ impl Monitor for Core {
             Happening::FlushPredictor => self.predictor.flush_indirect(),
             Happening::SelfModified => self.clear(),
             Happening::MarkedPage => self.books.now()[Signal::AssistsPage] += 1,
+            Happening::TakenToNext => self.branch_was_taken(),
             Happening::Idled(cycles) => self.books.idle(cycles),
             Happening::Repeated(n) => {
                 let totals = self.books.now();

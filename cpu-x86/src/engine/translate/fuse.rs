@@ -11,7 +11,7 @@ impl<Eye: Watch> Translator<Eye> {
             return None;
         }
         // LOOPE and LOOPNE have condition codes too.
-        if !last.is_jcc_short_or_near() {
+        if !last.is_jcc_short_or_near() || Eye::ON && leads_to_next(&last) {
             return None;
         }
         let cc = condition_number(last.condition_code())?;

@@ -9,6 +9,12 @@ use iced_x86::{ConditionCode, EncodingKind, FlowControl, Instruction, Mnemonic, 
 /// The flag writer before a condition is not known.
 pub(super) const ANY: usize = 8;
 
+/// Does `i`, a conditional branch, lead to the next instruction, taken or not? A monitor must be told which: its meaning
+/// does that, a fast form does not.
+pub(super) fn leads_to_next(i: &Instruction) -> bool {
+    is_conditional(i) && i.near_branch_target() == i.next_ip()
+}
+
 /// Does `i` end its block by its nature?
 pub(super) fn transfers(i: &Instruction) -> bool {
     i.flow_control() != FlowControl::Next

@@ -3,6 +3,7 @@
 use super::{cc, stack};
 use crate::alu::Width;
 use crate::fault::{Done, Stop};
+use crate::monitor::Happening;
 use crate::state::{Cpu, Seg};
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
@@ -61,7 +62,17 @@ pub fn ret(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 /// Jcc.
 pub fn jcc(cpu: &mut Cpu, i: &Instruction) -> Done {
-    if cpu.condition(cc(i)) { jmp(cpu, i) } else { Ok(()) }
+    if cpu.condition(cc(i)) { go(cpu, i) } else { Ok(()) }
+}
+
+/// Takes a conditional branch. Where it leads to the next instruction a monitor cannot see that, and is told.
+fn go(cpu: &mut Cpu, i: &Instruction) -> Done {
+    let behind = cpu.next_rip;
+    jmp(cpu, i)?;
+    if cpu.next_rip == behind {
+        cpu.happened(Happening::TakenToNext);
+    }
+    Ok(())
 }
 
 /// JCXZ goes when the counter is 0; LOOP decrements it and goes when it is not 0 (and ZF is 1, or 0). No flags.
@@ -74,12 +85,13 @@ pub fn count(cpu: &mut Cpu, i: &Instruction) -> Done {
         Mnemonic::Loope | Mnemonic::Loopne => left != 0 && cpu.condition(cc(i)),
         _ => cx == 0,
     };
-    let to = if taken { operand(cpu, i)?.1 } else { cpu.next_rip };
+    if taken {
+        go(cpu, i)?;
+    }
     if matches!(i.mnemonic(), Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne) {
         let above = if w == Width::W { cpu.regs[1] & !0xffff } else { 0 };
         cpu.regs[1] = above | left;
     }
-    cpu.next_rip = to;
     Ok(())
 }
 
