@@ -103,6 +103,13 @@ impl Quick {
             listed: false,
         }
     }
+
+    /// As [`Blocks::ran`]; true: it is to be listed.
+    #[inline]
+    pub fn ran(&mut self, ring: Ring, taken: bool) -> bool {
+        self.runs[ring_index(ring)][usize::from(taken)] += 1;
+        !std::mem::replace(&mut self.listed, true)
+    }
 }
 
 /// Runs of a block after which they must be folded: a fold is due every so many blocks at the latest.
@@ -243,10 +250,15 @@ impl Blocks {
     #[inline]
     pub fn ran(&mut self, number: u32, ring: Ring, taken: bool) {
         let Some(quick) = self.quick.get_mut(number as usize) else { return };
-        quick.runs[ring_index(ring)][usize::from(taken)] += 1;
-        if !std::mem::replace(&mut quick.listed, true) {
-            self.ran.push(number);
+        if quick.ran(ring, taken) {
+            self.list(number);
         }
+    }
+
+    /// Block `number` ran for the first time since the last fold.
+    #[cold]
+    pub fn list(&mut self, number: u32) {
+        self.ran.push(number);
     }
 
     /// Adds up what ran.

@@ -67,6 +67,13 @@ impl Front {
         moves
     }
 
+    /// As [`Front::moves_to`] through so many `lines` behind `line`, which is that of the linear address `at`, in the page that
+    /// instructions come from. False: it has come to one of them at most, and may be asked again.
+    #[inline]
+    pub fn passes(&mut self, at: u64, line: u64, lines: u8) -> bool {
+        self.is_in(at) && self.moves_to(line) && (lines == 0 || (1..=u64::from(lines)).all(|n| self.moves_to(line + n)))
+    }
+
     /// `line` is the most recent one of its sets.
     fn notice(&mut self, line: u64) {
         let set = line as usize & (self.recent.len() - 1);

@@ -11,18 +11,53 @@ use super::{Core, Wake};
 impl Core {
     /// Control passes through these blocks, in the page and the ring entered last.
     pub(super) fn pass_through(&mut self, numbers: &[u32]) {
-        for &number in numbers {
-            let Some(next) = self.blocks.quick(number) else { continue };
-            let (to, names_stack) = (self.page | u64::from(next.start), next.names_stack);
-            if self.close_quickly(to) {
-                let synchronizes = self.wake.pushed && names_stack;
-                self.pending = Some(Pending { synchronizes, ..Pending::new(number, to, self.books.ring) });
-            } else {
-                self.close_in_full(Some(to));
-                self.begin(number, to, self.books.ring);
-            }
+        let mut ahead = numbers;
+        while let Some((&number, behind)) = ahead.split_first() {
+            self.pass_to(number);
+            ahead = &behind[self.pass_usually(behind)..];
         }
         self.passed(numbers.len() as u64);
+    }
+
+    /// Control passes to block `number`.
+    fn pass_to(&mut self, number: u32) {
+        let Some(next) = self.blocks.quick(number) else { return };
+        let (to, names_stack) = (self.page | u64::from(next.start), next.names_stack);
+        if self.close_quickly(to) {
+            let synchronizes = self.wake.pushed && names_stack;
+            self.pending = Some(Pending { synchronizes, ..Pending::new(number, to, self.books.ring) });
+        } else {
+            self.close_in_full(Some(to));
+            self.begin(number, to, self.books.ring);
+        }
+    }
+
+    /// Control passes through `numbers`, from the pending run, as long as all goes as usual: through how many of them. No
+    /// run among them but the last is ever pending.
+    fn pass_usually(&mut self, numbers: &[u32]) -> usize {
+        let Some(p) = self.pending.as_ref().filter(|p| p.is_usual() && p.ran.is_none() && !p.started) else { return 0 };
+        if self.taken.is_on() {
+            return 0;
+        }
+        let (mut number, mut at, mut passed) = (p.number, p.at, 0);
+        let mut synchronizes = false;
+        for &next in numbers {
+            let Some(block) = self.blocks.quick(number) else { break };
+            let (line, lines, idle) = (block.line, block.lines, block.idle);
+            if !block.plain || synchronizes || !self.front.passes(at, line, lines) {
+                break;
+            }
+            let Some(behind) = self.blocks.quick(next) else { break };
+            let (to, names_stack) = (self.page | u64::from(behind.start), behind.names_stack);
+            self.books.ledger.leave_empty(idle.into());
+            self.retire_quickly(number, at, to);
+            synchronizes = self.wake.pushed && names_stack;
+            (number, at, passed) = (next, to, passed + 1);
+        }
+        if passed > 0 {
+            self.pending = Some(Pending { synchronizes, ..Pending::new(number, at, self.books.ring) });
+        }
+        passed
     }
 
     /// So many blocks were entered: what they count is added up before a count of runs overflows.
@@ -78,7 +113,7 @@ impl Core {
         let (ip, end) = (at.wrapping_add(block.last.into()), at.wrapping_add(block.bytes.into()));
         let pushed = block.stack.unwrap_or(self.wake.pushed);
         self.wake = Wake { ip, end, fusible: Fusible::Never, pushed };
-        let mut counts = false;
+        let (mut counts, mut costs) = (false, None);
         if let Some(kind) = block.branch {
             if block.page != at & !0xfff {
                 (block.page, block.site) = (at & !0xfff, self.predictor.site(ip));
@@ -86,11 +121,14 @@ impl Core {
             let taken = kind != BranchKind::Conditional || to != end;
             counts = taken && kind != BranchKind::Other;
             let verdict = self.predictor.resolve(&Resolved { kind, from: ip, to, behind: end, taken }, &block.site);
-            if verdict.is_costly(&self.p) {
-                self.pay_for(kind, taken, &verdict);
-            }
+            costs = verdict.is_costly(&self.p).then_some((kind, taken, verdict));
         }
-        self.blocks.ran(number, self.books.ring, counts);
+        if block.ran(self.books.ring, counts) {
+            self.blocks.list(number);
+        }
+        if let Some((kind, taken, verdict)) = costs {
+            self.pay_for(kind, taken, &verdict);
+        }
     }
 
     /// Fetches the first line of the pending run, `first`, and so many `lines` behind it, as far as that was not done. False: one
