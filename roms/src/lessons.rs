@@ -7,7 +7,7 @@ pub const fn lessons() -> &'static [Lesson] {
     &LESSONS
 }
 
-static LESSONS: [Lesson; 21] = [
+static LESSONS: [Lesson; 22] = [
     Lesson {
         name: "count",
         title: "Counting a loop of 1000 iterations",
@@ -348,5 +348,14 @@ static LESSONS: [Lesson; 21] = [
             ("closed.counter", 27),
             ("closed.status", 0),
         ],
+    },
+    Lesson {
+        name: "waiting",
+        title: "Waiting without halting",
+        text: "TPAUSE waits for a time in C0.1 or C0.2, which are part of C0: MPERF and every counter of cycles go on, \
+               where HLT would stop them (lesson clocks). Two waits, of 10,000 and 20,000 ticks from their RDTSC, retire \
+               ten instructions; all cycles but five of each are those of its state.",
+        image: include_bytes!("../images/waiting.bin"),
+        expected: &[("mperf", 30_013), ("instructions", 14), ("cycles.c01", 9995), ("cycles.c02", 19_995)],
     },
 ];

@@ -1,6 +1,7 @@
 //! Lesson 20: the time-stamp counter is a clock that cannot be set and an offset that can.
 
 use super::Program;
+use super::measure::msr_to;
 use iced_x86::code_asm::*;
 
 const TSC: u32 = 0x10;
@@ -49,15 +50,6 @@ fn body(p: &mut Program) -> Result<(), IcedError> {
 /// `to` := the TSC: RDTSC SHL OR MOV.
 fn tsc_to(p: &mut Program, to: AsmRegister64) -> Result<(), IcedError> {
     p.a.rdtsc()?;
-    p.a.shl(rdx, 32)?;
-    p.a.or(rax, rdx)?;
-    p.a.mov(to, rax)
-}
-
-/// `to` := MSR `msr`: MOV RDMSR SHL OR MOV.
-fn msr_to(p: &mut Program, msr: u32, to: AsmRegister64) -> Result<(), IcedError> {
-    p.a.mov(ecx, msr)?;
-    p.a.rdmsr()?;
     p.a.shl(rdx, 32)?;
     p.a.or(rax, rdx)?;
     p.a.mov(to, rax)

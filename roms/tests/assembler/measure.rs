@@ -47,3 +47,12 @@ pub fn report_faults(p: &mut Program, name: &str, expected: u64) -> Result<(), I
     p.report_r12(name, expected)?;
     p.a.xor(r14d, r14d)
 }
+
+/// `to` := MSR `msr`: MOV RDMSR SHL OR MOV.
+pub fn msr_to(p: &mut Program, msr: u32, to: AsmRegister64) -> Result<(), IcedError> {
+    p.a.mov(ecx, msr)?;
+    p.a.rdmsr()?;
+    p.a.shl(rdx, 32)?;
+    p.a.or(rax, rdx)?;
+    p.a.mov(to, rax)
+}

@@ -27,6 +27,7 @@ mod selectors;
 mod skid;
 mod status;
 mod topdown;
+mod waiting;
 mod widths;
 
 pub use program::Program;
@@ -41,7 +42,7 @@ type Write = fn(&mut Program);
 
 /// The images by name.
 pub fn images() -> Vec<(&'static str, Vec<u8>)> {
-    const LESSONS: [(&str, Write); 21] = [
+    const LESSONS: [(&str, Write); 22] = [
         ("count", count::write),
         ("rings", rings::write),
         ("overflow", overflow::write),
@@ -63,6 +64,7 @@ pub fn images() -> Vec<(&'static str, Vec<u8>)> {
         ("selectors", selectors::write),
         ("adjust", adjust::write),
         ("skid", skid::write),
+        ("waiting", waiting::write),
     ];
     LESSONS.into_iter().map(|(name, write)| (name, boot::image(&program::assemble(write)))).collect()
 }
