@@ -8,8 +8,13 @@ const MEMORY: u64 = 1 << 20;
 
 /// Runs `code`, which ends where memory ends; without an IDT an exception ends in shutdown. `trap`: in single steps.
 fn run(code: &[u8], trap: bool) -> Exit {
+    run_before(MEMORY, code, trap)
+}
+
+/// As [`run`], with code that ends at `end`.
+fn run_before(end: u64, code: &[u8], trap: bool) -> Exit {
     let ram = Arc::new(Ram::new(MEMORY, &[]).unwrap());
-    let start = MEMORY - code.len() as u64;
+    let start = end - code.len() as u64;
     assert!(ram.write(Gpa(start), code));
     let mut cpu = Cpu::bare_64bit(ram);
     cpu.set_flags(u64::from(trap) << 8 | 2);
@@ -37,6 +42,7 @@ fn the_displacement_of_an_undefined_member_of_a_group_is_fetched_first() {
                 panic!("{code:02x?} ran, in single steps: {trap}")
             };
             assert_eq!(missing.what, "code outside memory");
+            assert_eq!(run_before(MEMORY - 4096, code, trap), Exit::Shutdown, "{code:02x?} with a page behind");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::state::Cpu;
 use emu_core::Ram;
 use iced_x86::Instruction;
 use memmap2::{MmapMut, MmapOptions};
+use std::ops::Range;
 
 /// The function that runs an op and, by a tail call, those after it. Returns when an exit op is reached.
 #[cfg(target_arch = "x86_64")]
@@ -140,8 +141,14 @@ impl Block {
 
     /// Does code at bytes `[from, to)` of host page `page` belong to the block?
     fn meets(&self, page: u32, from: usize, to: usize) -> bool {
-        let (start, end) = (self.start as usize, self.start as usize + self.bytes as usize);
-        if page == self.page { from < end && start < to } else { from < end.saturating_sub(4096) }
+        let own = self.part(page == self.page);
+        from < own.end && own.start < to
+    }
+
+    /// Its bytes in its first page, or in its second: none where only the displacement of an undefined instruction is there.
+    fn part(&self, first: bool) -> Range<usize> {
+        let end = self.start as usize + self.bytes as usize;
+        if first { self.start as usize..end.min(4096) } else { 0..end.saturating_sub(4096) }
     }
 }
 
@@ -262,9 +269,7 @@ impl Blocks {
                 draft.head.next2 = self.heads[page];
             }
             self.heads[page] = position;
-            let (start, end) = (draft.head.start as usize, draft.head.start as usize + draft.head.bytes as usize);
-            let (from, to) = if n == 0 { (start, end.min(4096)) } else { (0, end - 4096) };
-            self.pieces[page] |= pieces(from, to);
+            self.pieces[page] |= pieces(draft.head.part(n == 0));
             ram.watch(page, self.me, true);
         }
         let key = key(draft.head.page, draft.head.page2, draft.head.start, draft.head.mode);
@@ -307,7 +312,7 @@ impl Blocks {
 
     /// Bytes `[from, to)` of host page `page` were written: voids the blocks whose code they are. True if there were any.
     pub fn wrote(&mut self, page: usize, from: usize, to: usize, ram: &Ram) -> bool {
-        if self.pieces[page] & pieces(from, to) == 0 {
+        if self.pieces[page] & pieces(from..to) == 0 {
             return false;
         }
         let (mut hit, mut kept) = (false, Vec::new());
@@ -339,8 +344,7 @@ impl Blocks {
             let first = block.page == page as u32;
             *if first { &mut block.next } else { &mut block.next2 } = self.heads[page];
             self.heads[page] = position;
-            let (start, end) = (block.start as usize, block.start as usize + block.bytes as usize);
-            self.pieces[page] |= if first { pieces(start, end.min(4096)) } else { pieces(0, end - 4096) };
+            self.pieces[page] |= pieces(block.part(first));
         }
         if kept.is_empty() {
             ram.watch(page, self.me, false);
@@ -348,11 +352,11 @@ impl Blocks {
     }
 }
 
-/// The 64-byte pieces of a page that bytes `[from, to)` touch, one bit each.
-fn pieces(from: usize, to: usize) -> u64 {
-    if from >= to {
+/// The 64-byte pieces of a page that `bytes` touch, one bit each.
+fn pieces(bytes: Range<usize>) -> u64 {
+    if bytes.is_empty() {
         return 0;
     }
-    let (first, last) = (from / 64, (to - 1).min(4095) / 64);
+    let (first, last) = (bytes.start / 64, (bytes.end - 1).min(4095) / 64);
     (!0 >> (63 - (last - first))) << first
 }
