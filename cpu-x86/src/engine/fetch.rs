@@ -4,10 +4,9 @@ use super::run::read_host;
 use crate::fault::Stop;
 use crate::state::{Cpu, Seg};
 use iced_x86::{CodeSize, Decoder, DecoderError, DecoderOptions, Instruction, Register};
-use std::sync::Arc;
 
 /// Most bytes of an instruction. Source: SDM vol. 2A, 2.3.11.
-pub(super) const LONGEST: usize = 15;
+const LONGEST: usize = 15;
 
 /// Opcodes that mean nothing in 64-bit code, whatever follows: they are refused before another byte is fetched.
 const UNDEFINED_IN_64: [u8; 17] =
@@ -78,7 +77,10 @@ impl Cpu {
     /// Are the bytes at `rip`, which are no instruction, the beginning of one of more than 15 bytes? Such a one has a
     /// prefix too many: without the first, the decoder says that the 14 left are too few.
     pub(super) fn is_too_long(&mut self) -> bool {
-        let Ok(bytes) = self.fetch_bytes() else { return false };
+        let Ok((mut bytes, first)) = self.fetch_first() else { return false };
+        if self.fetch_rest(&mut bytes, first).is_err() {
+            return false;
+        }
         let mut d = Decoder::with_ip(self.code_bits(), &bytes[1..], 0, DecoderOptions::NONE);
         let _ = d.decode();
         d.last_error() == DecoderError::NoMoreBytes
@@ -86,36 +88,36 @@ impl Cpu {
 
     /// The instruction at `rip`. Its second page is fetched only where it goes on there.
     pub(super) fn fetch_instruction(&mut self) -> Result<Instruction, Stop> {
-        let at = self.code_address(self.rip);
-        let page = self.fetch_page(at)?;
-        let (bits, ram) = (self.code_bits(), Arc::clone(&self.ram));
-        let mut bytes = [0; LONGEST];
-        let start = (at & 0xfff) as usize;
-        let first = LONGEST.min(4096 - start);
-        read_host(&ram, page, start, &mut bytes[..first]);
+        let (mut bytes, first) = self.fetch_first()?;
+        let (bits, ip) = (self.code_bits(), self.code_address(self.rip) & 0xfff);
         let decode = |b: &[u8]| {
-            let mut d = Decoder::with_ip(bits, b, start as u64, DecoderOptions::NONE);
+            let mut d = Decoder::with_ip(bits, b, ip, DecoderOptions::NONE);
             (as_decoded(d.decode()), d.last_error())
         };
         let (i, error) = decode(&bytes[..first]);
         if !is_cut(&i, error, bits, &bytes[..first]) {
             return Ok(i);
         }
-        Ok(decode(&self.fetch_bytes()?).0)
+        self.fetch_rest(&mut bytes, first)?;
+        Ok(decode(&bytes).0)
     }
 
-    /// The 15 bytes at `rip`.
-    fn fetch_bytes(&mut self) -> Result<[u8; LONGEST], Stop> {
+    /// The bytes at `rip` that lie in its page, 15 at most, and how many they are.
+    fn fetch_first(&mut self) -> Result<([u8; LONGEST], usize), Stop> {
         let at = self.code_address(self.rip);
-        let ram = Arc::clone(&self.ram);
-        let mut bytes = [0; LONGEST];
-        let start = (at & 0xfff) as usize;
+        let (page, start, mut bytes) = (self.fetch_page(at)?, (at & 0xfff) as usize, [0; LONGEST]);
         let first = LONGEST.min(4096 - start);
-        read_host(&ram, self.fetch_page(at)?, start, &mut bytes[..first]);
+        read_host(&self.ram, page, start, &mut bytes[..first]);
+        Ok((bytes, first))
+    }
+
+    /// Those behind the `first` ones, if they are not all: in the next page.
+    fn fetch_rest(&mut self, bytes: &mut [u8; LONGEST], first: usize) -> Result<(), Stop> {
         if first < LONGEST {
-            let page = self.fetch_page(self.wrap_code(at.wrapping_add(first as u64)))?;
-            read_host(&ram, page, 0, &mut bytes[first..]);
+            let at = self.code_address(self.rip).wrapping_add(first as u64);
+            let page = self.fetch_page(self.wrap_code(at))?;
+            read_host(&self.ram, page, 0, &mut bytes[first..]);
         }
-        Ok(bytes)
+        Ok(())
     }
 }

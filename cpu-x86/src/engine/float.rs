@@ -80,22 +80,22 @@ fn book<const O: usize, const W: usize>(a: u64, b: u64, env: &mut Env) -> u64 {
     })
 }
 
-/// Computes with `f` by the book and raises the flags that it met; `None`, and nothing is done, where an exception may be
+/// Computes with `f` by the book and raises the flags that it met; false, and nothing is done, where an exception may be
 /// unmasked.
 #[inline(always)]
-fn by_the_book<T>(cpu: &mut Cpu, f: impl FnOnce(&mut Cpu, &mut Env) -> T) -> Option<T> {
-    if cpu.mxcsr & MASKED != MASKED {
-        return None;
+fn by_the_book(cpu: &mut Cpu, f: impl FnOnce(&mut Cpu, &mut Env)) -> bool {
+    let masked = cpu.mxcsr & MASKED == MASKED;
+    if masked {
+        let mut env = Env::from_mxcsr(cpu.mxcsr);
+        f(cpu, &mut env);
+        cpu.mxcsr |= u32::from(env.flags);
     }
-    let mut env = Env::from_mxcsr(cpu.mxcsr);
-    let done = f(cpu, &mut env);
-    cpu.mxcsr |= u32::from(env.flags);
-    Some(done)
+    masked
 }
 
 /// The op behind `op`, if it is `done`.
-fn behind(op: *const Op, done: Option<()>) -> *const Op {
-    done.map_or(std::ptr::null(), |()| op.wrapping_add(1))
+fn behind(op: *const Op, done: bool) -> *const Op {
+    if done { op.wrapping_add(1) } else { std::ptr::null() }
 }
 
 /// Operation `O` on scalars by the book: the low element of register a = that of the first operand O the second. `K` 3
@@ -287,9 +287,7 @@ unsafe fn horizontal<const O: usize, const W: usize, const K: usize>(
     }
     let (even, odd) = (even.as_ptr().cast(), odd.as_ptr().cast());
     // SAFETY: the operands are of this shape.
-    unsafe {
-        quiet(cpu) && packed::<O, W, K>(vec(cpu, to), even, odd) || soft_packed::<O, W>(cpu, to, even, odd, K).is_some()
-    }
+    unsafe { quiet(cpu) && packed::<O, W, K>(vec(cpu, to), even, odd) || soft_packed::<O, W>(cpu, to, even, odd, K) }
 }
 
 /// Writes the register at `to`.
@@ -310,7 +308,8 @@ unsafe fn clear_above(to: *mut u8, k: usize) {
     unsafe { to.add(kept).write_bytes(0, 64 - kept) }
 }
 
-/// Packed operation `O` by the book: register `to` = `a` O `b`.
+/// Packed operation `O` by the book: register `to` = `a` O `b`; false, and nothing is changed: an exception may be
+/// unmasked.
 #[cold]
 #[inline(never)]
 unsafe fn soft_packed<const O: usize, const W: usize>(
@@ -319,7 +318,7 @@ unsafe fn soft_packed<const O: usize, const W: usize>(
     a: *const u8,
     b: *const u8,
     k: usize,
-) -> Option<()> {
+) -> bool {
     by_the_book(cpu, |cpu, env| {
         let to = vec(cpu, to);
         for at in (0..(16 * pieces(k)) >> W).map(|n| n << W) {
@@ -352,10 +351,10 @@ unsafe fn fused<const W: usize, const K: usize>(
         #[cfg(target_arch = "x86_64")]
         if std::is_x86_feature_detected!("fma") {
             let right = quiet(cpu) && fused_in_hardware::<W, K>(place, from, signs);
-            return right || soft_fused::<W>(cpu, to, from, signs, K).is_some();
+            return right || soft_fused::<W>(cpu, to, from, signs, K);
         }
         quiet(cpu) && each_piece::<W, K>(place, from, |[x, y, z]| fused_piece::<W>(x, y, z, signs))
-            || soft_fused::<W>(cpu, to, from, signs, K).is_some()
+            || soft_fused::<W>(cpu, to, from, signs, K)
     }
 }
 
@@ -416,13 +415,7 @@ unsafe fn each_piece<const W: usize, const K: usize>(
 /// [`fused`] by the book.
 #[cold]
 #[inline(never)]
-unsafe fn soft_fused<const W: usize>(
-    cpu: &mut Cpu,
-    to: u8,
-    [x, y, z]: [*const u8; 3],
-    signs: u8,
-    k: usize,
-) -> Option<()> {
+unsafe fn soft_fused<const W: usize>(cpu: &mut Cpu, to: u8, [x, y, z]: [*const u8; 3], signs: u8, k: usize) -> bool {
     let (product, addend) = (signs & sign::PRODUCT != 0, signs & sign::ADDEND != 0);
     let many = if k == 2 { 1 } else { (16 * pieces(k)) >> W };
     by_the_book(cpu, |cpu, env| {

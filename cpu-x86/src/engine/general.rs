@@ -77,9 +77,7 @@ impl Cpu {
         self.system_flags |= flag::RF;
         if self.system_flags & flag::TF == 0 && self.pending_debug == 0 {
             self.settle();
-            self.settled.pass(REPETITION_CYCLES);
-            self.settled.user_waits += if self.cpl == 3 { REPETITION_CYCLES } else { 0 };
-            self.idled(REPETITION_CYCLES);
+            self.pass_idly(REPETITION_CYCLES);
             self.engine.look = true;
         }
     }

@@ -179,12 +179,17 @@ impl Cpu {
     fn rest(&mut self, until: u64) -> bool {
         let Some((Wait { deadline, .. }, state)) = self.wait.and_then(|w| Some((w, w.rests?))) else { return false };
         let cycles = self.budget(until.min(deadline));
-        self.settled.pass(cycles);
         let of = if self.cpl == 3 { &mut self.settled.user } else { &mut self.settled.kernel };
         of.rested[state as usize] += cycles;
+        self.pass_idly(cycles);
+        true
+    }
+
+    /// So many unhalted cycles go by in this ring in which nothing retires. What was retired before is settled.
+    pub(super) fn pass_idly(&mut self, cycles: u64) {
+        self.settled.pass(cycles);
         self.settled.user_waits += if self.cpl == 3 { cycles } else { 0 };
         self.idled(cycles);
-        true
     }
 
     /// Instructions, or cycles without any, until the next deadline.

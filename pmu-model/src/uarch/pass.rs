@@ -21,8 +21,7 @@ impl Core {
 
     /// Control passes to block `number`.
     fn pass_to(&mut self, number: u32) {
-        let Some(next) = self.blocks.quick(number) else { return };
-        let (to, names_stack) = (self.page | u64::from(next.start), next.names_stack);
+        let Some((to, names_stack)) = self.entrance(number) else { return };
         if self.close_quickly(to) {
             let synchronizes = self.wake.pushed && names_stack;
             self.pending = Some(Pending { synchronizes, ..Pending::new(number, to, self.books.ring) });
@@ -47,8 +46,7 @@ impl Core {
             if !block.plain || synchronizes || !self.front.passes(at, line, lines) {
                 break;
             }
-            let Some(behind) = self.blocks.quick(next) else { break };
-            let (to, names_stack) = (self.page | u64::from(behind.start), behind.names_stack);
+            let Some((to, names_stack)) = self.entrance(next) else { break };
             self.books.ledger.leave_empty(idle.into());
             self.retire_quickly(number, at, to);
             synchronizes = self.wake.pushed && names_stack;
@@ -58,6 +56,13 @@ impl Core {
             self.pending = Some(Pending { synchronizes, ..Pending::new(number, at, self.books.ring) });
         }
         passed
+    }
+
+    /// Where block `number` begins, in the page entered last, and whether it may need what was pushed before it.
+    #[inline(always)]
+    fn entrance(&mut self, number: u32) -> Option<(u64, bool)> {
+        let block = self.blocks.quick(number)?;
+        Some((self.page | u64::from(block.start), block.names_stack))
     }
 
     /// So many blocks were entered: what they count is added up before a count of runs overflows.
