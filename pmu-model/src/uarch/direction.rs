@@ -3,17 +3,11 @@
 //! A branch that went one way only is predicted to go there again and touches nothing else; one not seen yet is predicted
 //! not taken. The others are predicted by the longest history that knows them (timing.md 3.7).
 
-use super::history::{self, Lengths};
+use super::history::{Path, Sight, View};
 
 const FILTER: usize = 16 << 10;
 const BASE: usize = 8 << 10;
 const TAGGED: usize = 2 << 10;
-/// How much history each tagged table sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen;
-impl Lengths for Seen {
-    const BITS: [usize; 3] = [32, 128, 388];
-}
 /// No branch has this tag, of 11 bits.
 const NO_TAG: u16 = u16::MAX;
 
@@ -27,6 +21,19 @@ struct Entry {
     counter: u8,
     /// Two bits.
     useful: u8,
+}
+
+impl Entry {
+    #[inline(always)]
+    fn taken(self) -> bool {
+        self.counter >= 4
+    }
+
+    /// It was made a moment ago, or has been wrong as often as right.
+    #[inline(always)]
+    fn is_fresh(self) -> bool {
+        matches!(self.counter, 3 | 4) && self.useful == 0
+    }
 }
 
 /// Where the filter keeps a branch.
@@ -52,30 +59,38 @@ pub(super) struct Direction {
     filter: Box<[u16; FILTER]>,
     base: Box<[u8; BASE]>,
     tagged: Box<[[Entry; TAGGED]; 3]>,
+    view: View<Seen>,
     /// Four bits: at eight and more a new entry's prediction is not trusted.
     distrust: u8,
     /// A pseudo-random sequence: which table gets a new entry.
     lfsr: u16,
+    /// The question asked last, by address and way, if it was answered right and changed nothing.
+    settled: Option<(u64, bool)>,
 }
 
-/// The history as the tagged tables see it.
-pub(super) type View = history::View<Seen, 11, 10>;
+/// What the tagged tables see of the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen;
+impl Sight for Seen {
+    const LENGTHS: &[usize] = &[32, 128, 388];
+    const INDEX: usize = 11;
+    const TAG: usize = 10;
+}
 
 /// Where the tagged tables are looked at.
+#[derive(Clone, Copy)]
 struct Places([(usize, u16); 3]);
 
 impl Places {
-    #[inline]
-    fn of(pc: u64, view: &View) -> Places {
+    #[inline(always)]
+    fn of(pc: u64, view: &View<Seen>) -> Places {
         let pc = (pc ^ pc >> 32) as u32;
-        let mut places = [(0, 0); 3];
-        for (t, place) in places.iter_mut().enumerate() {
-            let (index, tag) = (view.folds.0.of(t), view.folds.1.of(t));
+        Places([0, 1, 2].map(|t| {
+            let (index, tag) = (view.index(t), view.tag(t));
             let at = pc ^ pc >> (11 - t) ^ index;
             let tag = (pc ^ pc >> 11 ^ index >> 3 ^ tag << 1) & 0x7ff;
-            *place = (at as usize & (TAGGED - 1), tag as u16);
-        }
-        Places(places)
+            (at as usize & (TAGGED - 1), tag as u16)
+        }))
     }
 }
 
@@ -90,8 +105,10 @@ impl Direction {
             filter: Box::new([0; FILTER]),
             base: Box::new([1; BASE]),
             tagged: Box::new([[empty; TAGGED]; 3]),
+            view: View::new(),
             distrust: 8,
             lfsr: 0xace1,
+            settled: None,
         }
     }
 
@@ -101,27 +118,68 @@ impl Direction {
         self.filter[usize::from(at.index) % FILTER] == at.tag | if taken { 2 } else { 1 }
     }
 
-    /// The branch at `pc` was `taken` or not: learns it. Returns what was predicted, unless that is for the tables to say
-    /// because it went both ways.
-    pub fn by_filter(&mut self, pc: u64, taken: bool, at: &Filtered) -> Option<bool> {
-        let tag = at.tag;
-        let seen = &mut self.filter[usize::from(at.index) % FILTER];
-        let (known, way) = (*seen & !3 == tag, if taken { 2 } else { 1 });
-        if known && *seen & 3 == BOTH {
-            return None;
+    /// Predicts which way the branch at `pc` goes, and learns that it was `taken` or not.
+    #[inline(never)]
+    pub fn predict(&mut self, pc: u64, taken: bool, at: &Filtered, path: &Path) -> bool {
+        if self.filter[usize::from(at.index) % FILTER] != at.tag | BOTH {
+            return self.ask_filter(pc, taken, at);
         }
-        let before = if known { *seen & 3 } else { 0 };
-        let predicted = before == 2;
-        *seen = tag | before | way;
-        if *seen & 3 == BOTH {
-            self.base[base_index(pc)] = if before == 2 { 2 } else { 1 };
+        if self.settled == Some((pc, taken)) && self.view.is_steady(path) {
+            self.view.stay_steady();
+            return taken;
         }
-        Some(predicted)
+        self.ask_tables(pc, taken, path)
     }
 
-    /// As [`Direction::by_filter`], for a branch that went both ways.
-    pub fn by_tables(&mut self, pc: u64, taken: bool, view: &View) -> bool {
-        let places = Places::of(pc, view);
+    /// As [`Direction::predict`], for a branch that went one way at most.
+    #[inline(never)]
+    fn ask_filter(&mut self, pc: u64, taken: bool, at: &Filtered) -> bool {
+        let seen = &mut self.filter[usize::from(at.index) % FILTER];
+        let before = if *seen & !3 == at.tag { *seen & 3 } else { 0 };
+        let way = if taken { 2 } else { 1 };
+        *seen = at.tag | before | way;
+        if before | way == BOTH {
+            self.base[base_index(pc)] = before as u8;
+            self.settled = None;
+        }
+        before == 2
+    }
+
+    /// As [`Direction::predict`], for a branch that went both ways.
+    #[inline(never)]
+    fn ask_tables(&mut self, pc: u64, taken: bool, path: &Path) -> bool {
+        self.view.catch_up(path);
+        let [first, second, third] = Places::of(pc, &self.view).0;
+        let [a, b, c] = [self.tagged[0][first.0], self.tagged[1][second.0], self.tagged[2][third.0]];
+        let base = self.base[base_index(pc)];
+        // The longest history that knows it, and what the next one says.
+        let (mut own, mut other) = (None, base >= 2);
+        if a.tag == first.1 {
+            own = Some(a);
+        }
+        if b.tag == second.1 {
+            (own, other) = (Some(b), own.map_or(other, Entry::taken));
+        }
+        if c.tag == third.1 {
+            (own, other) = (Some(c), own.map_or(other, Entry::taken));
+        }
+        // Certain, right, and no surprise to the shorter one: nothing is to be learnt.
+        let certain = match own {
+            Some(entry) => entry.counter == if taken { 7 } else { 0 },
+            None => base == if taken { 3 } else { 0 },
+        };
+        if certain && other == taken {
+            self.settled = Some((pc, taken));
+            return taken;
+        }
+        self.settled = None;
+        self.learn(pc, taken)
+    }
+
+    /// Predicts by the tables, and teaches them.
+    #[inline(never)]
+    fn learn(&mut self, pc: u64, taken: bool) -> bool {
+        let places = Places::of(pc, &self.view);
         let hit = |t: usize, all: &[[Entry; TAGGED]; 3]| all[t][places.0[t].0].tag == places.0[t].1;
         let provider = (0..3).rev().find(|&t| hit(t, &self.tagged));
         let base = self.base[base_index(pc)] >= 2;
@@ -133,9 +191,9 @@ impl Direction {
             return base;
         };
         let next = (0..t).rev().find(|&t| hit(t, &self.tagged));
-        let other = next.map_or(base, |t| self.tagged[t][places.0[t].0].counter >= 4);
+        let other = next.map_or(base, |t| self.tagged[t][places.0[t].0].taken());
         let entry = &mut self.tagged[t][places.0[t].0];
-        let (own, fresh) = (entry.counter >= 4, matches!(entry.counter, 3 | 4) && entry.useful == 0);
+        let (own, fresh) = (entry.taken(), entry.is_fresh());
         let predicted = if fresh && self.distrust >= 8 { other } else { own };
         if own != other {
             step(&mut entry.useful, own == taken, 3);

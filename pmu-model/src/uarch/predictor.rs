@@ -1,7 +1,7 @@
 //! Branch prediction: direction, target, return address, and who knows the branch at all (timing.md 3.7).
 
-use super::direction::{self, Direction, Filtered};
-use super::history::{Lengths, Path, View, departure, footprint};
+use super::direction::{Direction, Filtered};
+use super::history::{Path, Sight, View, departure, footprint};
 use super::parameters::{Geometry, Parameters};
 use super::taken::BranchKind;
 
@@ -63,11 +63,13 @@ impl Btb {
 const LAST: usize = 2 << 10;
 const INDIRECT: usize = 1 << 10;
 
-/// How much history the two tables of targets see; there is no third one.
+/// What the two tables of targets see of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen;
-impl Lengths for Seen {
-    const BITS: [usize; 3] = [32, 128, 128];
+struct Seen;
+impl Sight for Seen {
+    const LENGTHS: &[usize] = &[32, 128];
+    const INDEX: usize = 10;
+    const TAG: usize = 9;
 }
 
 /// A target of an indirect branch.
@@ -83,9 +85,7 @@ struct Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Predictor {
     path: Path,
-    /// The path as the directions see it, and as the targets do: each catches up when it is asked.
-    directed: direction::View,
-    targeted: View<Seen, 10, 9>,
+    view: View<Seen>,
     direction: Direction,
     btb: [Btb; 3],
     /// Last targets of indirect branches, by address.
@@ -100,9 +100,9 @@ pub(super) struct Predictor {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Site {
     filter: Filtered,
-    departure: u16,
     /// Its place, if it is the most recent one of its set, in the first target buffer.
     first: u16,
+    departure: u16,
     tag: u32,
 }
 
@@ -122,8 +122,7 @@ impl Predictor {
     pub fn new(p: &Parameters) -> Predictor {
         Predictor {
             path: Path::new(),
-            directed: View::new(),
-            targeted: View::new(),
+            view: View::new(),
             direction: Direction::new(),
             btb: p.btb.map(Btb::new),
             last: vec![0; LAST].into(),
@@ -143,8 +142,8 @@ impl Predictor {
     pub fn site(&self, from: u64) -> Site {
         Site {
             filter: Filtered::of(from),
-            departure: departure(from),
             first: self.btb[0].set(from) as u16,
+            departure: departure(from),
             tag: Btb::tag(from),
         }
     }
@@ -155,9 +154,9 @@ impl Predictor {
         let mut v = Verdict::default();
         match b.kind {
             BranchKind::Conditional => {
-                if !self.direction.goes_as_ever(&site.filter, b.taken) {
-                    v.mispredicted = self.direction(b.from, b.taken, &site.filter) != b.taken;
-                }
+                let (at, path) = (&site.filter, &self.path);
+                v.mispredicted = !self.direction.goes_as_ever(at, b.taken)
+                    && self.direction.predict(b.from, b.taken, at, path) != b.taken;
             }
             BranchKind::IndirectJump | BranchKind::IndirectCall => v.mispredicted = self.target(b.from, b.to) != b.to,
             BranchKind::Return => v.mispredicted = self.pop() != b.to,
@@ -177,15 +176,6 @@ impl Predictor {
             self.path.taken(footprint(site.departure, b.to));
         }
         v
-    }
-
-    /// Predicts which way a conditional branch goes that did not always go the way it went, and learns it.
-    #[inline(never)]
-    fn direction(&mut self, from: u64, taken: bool, filter: &Filtered) -> bool {
-        self.direction.by_filter(from, taken, filter).unwrap_or_else(|| {
-            self.directed.catch_up(&self.path);
-            self.direction.by_tables(from, taken, &self.directed)
-        })
     }
 
     /// The nearest target buffer that knows the branch at `from`: all those before it do from now on.
@@ -210,11 +200,10 @@ impl Predictor {
     /// Predicts the target of the indirect branch at `pc`, and learns that it is `to`.
     #[inline(never)]
     fn target(&mut self, pc: u64, to: u64) -> u64 {
-        self.targeted.catch_up(&self.path);
-        let folds = self.targeted.folds;
+        self.view.catch_up(&self.path);
         let last = (pc ^ pc >> 11) as usize & (LAST - 1);
         let place = |t: usize| {
-            let (index, tag) = (folds.0.of(t), folds.1.of(t));
+            let (index, tag) = (self.view.index(t), self.view.tag(t));
             let at = (pc as u32 ^ (pc >> 10) as u32 ^ index) as usize & (INDIRECT - 1);
             (at, ((pc >> 2) as u32 ^ tag << 1 ^ index >> 2) as u16 | 0x8000)
         };
