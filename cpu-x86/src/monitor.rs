@@ -35,7 +35,8 @@ pub struct DataAccess {
     pub linear: u64,
     /// Physical address of its first byte.
     pub physical: Gpa,
-    /// How many bytes; it lies within one page.
+    /// How many bytes; it lies within one page. More than 64 are a run: of each line that it has a part in, that part is an
+    /// access.
     pub bytes: u32,
     /// Does it write? A read-modify-write is told as one write.
     pub write: bool,

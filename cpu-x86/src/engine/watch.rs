@@ -126,8 +126,7 @@ impl Cpu {
             self.hot.recent[touched.trailing_zeros() as usize] = NONE;
             touched &= touched - 1;
         }
-        let (first, last) = (at >> 6, (at + bytes - 1) >> 6);
-        for line in [first, last] {
+        for line in at >> 6..=(at + bytes - 1) >> 6 {
             self.hot.recent[(line & 63) as usize] = line << 1 | u64::from(write);
         }
     }
@@ -139,18 +138,7 @@ impl Cpu {
             return;
         }
         let physical = self.physical(((page as u64) << 12) + (at & 0xfff));
-        if bytes <= 64 {
-            return self.observe_at(at, physical, bytes as u64, write);
-        }
-        let (mut done, end) = (0, bytes as u64);
-        while done < end {
-            let here = at.wrapping_add(done);
-            let piece = (64 - (here & 63)).min(end - done);
-            if !self.hot.is_recent(here, piece, write) {
-                self.observe_at(here, Gpa(physical.0 + done), piece, write);
-            }
-            done += piece;
-        }
+        self.observe_at(at, physical, bytes as u64, write);
     }
 
     /// Tells the monitor of an access to a run of plain memory within a page.

@@ -8,6 +8,7 @@ use super::ledger::Cause;
 use super::tlb::{self, Source};
 use crate::signal::Signal;
 use cpu_x86::monitor::{DataAccess, Touched, Translate, Walked};
+use emu_core::Gpa;
 
 /// The last load or store that was told, as PEBS records it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,14 +93,24 @@ impl Core {
     /// An access is made.
     pub(super) fn data(&mut self, a: &DataAccess, translate: &mut dyn Translate) -> Touched {
         let memory = self.reach(a.instruction);
-        let (info, touched) = self.serve(a, memory, translate);
-        if let Some(memory) = memory {
-            self.note_last(a, memory, info);
-            if let Some(p) = &mut self.pending {
-                note(p, &mut self.outcomes, a, memory, &info);
-            }
+        let t =
+            if self.tlbs.is_quiet(a.linear, a.write) { Translated::default() } else { self.translate(a, translate) };
+        let touched = if a.bytes > 64 { self.serve_run(a, memory, &t) } else { self.serve(a, memory, &t) };
+        if self.memory.all { Touched::MAX } else { touched | t.touched }
+    }
+
+    /// A run is accessed, which is translated so: its parts, line by line.
+    fn serve_run(&mut self, a: &DataAccess, memory: Option<Memory>, t: &Translated) -> Touched {
+        let (mut touched, mut done) = (0, 0);
+        while done < a.bytes {
+            let linear = a.linear.wrapping_add(done.into());
+            let bytes = (64 - (linear & 63) as u32).min(a.bytes - done);
+            let physical = Gpa(a.physical.0.wrapping_add(done.into()));
+            let translated = if done == 0 { *t } else { Translated::default() };
+            touched |= self.serve(&DataAccess { linear, physical, bytes, ..*a }, memory, &translated);
+            done += bytes;
         }
-        if self.memory.all { Touched::MAX } else { touched }
+        touched
     }
 
     /// An access of an instruction that may retire.
@@ -166,15 +177,9 @@ impl Core {
         self.pending = Some(p);
     }
 
-    /// Takes the access through TLBs and caches. Returns what became of it, and sets touched.
-    fn serve(
-        &mut self,
-        a: &DataAccess,
-        memory: Option<Memory>,
-        translate: &mut dyn Translate,
-    ) -> (MemoryInfo, Touched) {
-        let t =
-            if self.tlbs.is_quiet(a.linear, a.write) { Translated::default() } else { self.translate(a, translate) };
+    /// Takes an access that is translated so through the caches, and notes what became of it. Returns the sets it touched.
+    #[inline]
+    fn serve(&mut self, a: &DataAccess, memory: Option<Memory>, t: &Translated) -> Touched {
         let loads = !a.write || memory.is_some_and(|m| m.modifies);
         let store = match (a.write, memory.is_some_and(|m| m.streams)) {
             (false, _) => Store::No,
@@ -190,10 +195,15 @@ impl Core {
             (level, touched) = (level.max(second), touched | bit);
         }
         self.charge(level, loads, t.cycles);
-        let locked = memory.is_some_and(|m| m.locked);
-        let latency = self.p.latency[level as usize] + t.cycles;
-        let info = MemoryInfo { linear: a.linear, level, latency, stlb_miss: t.walked, locked };
-        (info, touched | t.touched)
+        if let Some(memory) = memory {
+            let latency = self.p.latency[level as usize] + t.cycles;
+            let info = MemoryInfo { linear: a.linear, level, latency, stlb_miss: t.walked, locked: memory.locked };
+            self.note_last(a, memory, info);
+            if let Some(p) = &mut self.pending {
+                note(p, &mut self.outcomes, a, memory, &info);
+            }
+        }
+        touched
     }
 
     fn charge(&mut self, level: Level, loads: bool, translation: u32) {
