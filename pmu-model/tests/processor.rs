@@ -4,9 +4,11 @@
 mod board;
 
 use board::{Board, How, run};
-use cpu_x86::{Exit, Ring};
+use cpu_x86::{Cpu, Exit, Ring, Table};
+use emu_core::{Gpa, Ram};
 use pmu_model::signal::Signals;
 use pmu_model::{Now, Profile, catalog};
+use std::sync::Arc;
 
 /// Everything but PEBS and LBRs.
 const PROFILE: Profile = Profile { capabilities: 0xb000, constrained: false, strict_fixed_writes: false };
@@ -162,6 +164,28 @@ fn the_identities_hold_on_every_lesson() {
         let (mut board, counts, _) = run(lesson.image, How { always: true, ..How::default() });
         let signals = board.pmu.signals();
         check_identities(lesson.name, &counts, &signals);
+    }
+}
+
+#[test]
+fn the_identities_hold_while_every_handler_faults() {
+    let ram = Arc::new(Ram::new(1 << 20, &[]).expect("memory"));
+    let put = |at: u64, v: u64| assert!(ram.write(Gpa(at), &v.to_le_bytes()));
+    // A flat code segment; the gate of #UD leads to UD2.
+    put(0x808, 0x00cf_9b00_0000_ffff);
+    put(0x810, 0x00cf_9300_0000_ffff);
+    put(0x1000 + 8 * 6, 0x0000_8e00_0008_2001);
+    assert!(ram.write(Gpa(0x2000), &[0x90, 0x0f, 0x0b]));
+    for (first, retired) in [(0x2000, 1), (0x2001, 0)] {
+        let mut board = Board::new(How { always: true, ..How::default() });
+        let mut cpu = Cpu::new(ram.clone(), 0);
+        cpu.set_flat32(8, 16);
+        (cpu.gdtr, cpu.idtr) = (Table { base: 0x800, limit: 0x17 }, Table { base: 0x1000, limit: 0x7ff });
+        (cpu.regs[4], cpu.rip, cpu.next_rip) = (0x8_0000, first, first);
+        assert_eq!(cpu.run(&mut board, 1000), Exit::Time);
+        // The NOP takes a cycle, and so does each fault that nothing retired before.
+        assert_eq!((cpu.counts().cycles, cpu.counts().kernel.instructions), (1000, retired));
+        check_identities("faults", &cpu.counts(), &board.pmu.signals());
     }
 }
 

@@ -65,7 +65,7 @@ impl Cpu {
         self.settle();
         let retired = self.settled.kernel.instructions + self.settled.user.instructions;
         if std::mem::replace(&mut self.engine.retired_at_event, retired) == retired {
-            self.settled.pass(1);
+            self.pass_idly(1);
             self.engine.look = true;
         }
     }

@@ -287,6 +287,7 @@ impl Core {
         }
         self.books.totals.of_mut(ring)[Signal::HardwareInterrupts] += u64::from(external);
         self.books.claim(Cause::Serial, self.p.delivery, &self.p);
+        self.books.enter(ring);
         (self.wake.fusible, self.wake.pushed) = (Fusible::Never, false);
     }
 

@@ -61,14 +61,20 @@ impl Default for How {
     }
 }
 
+impl Board {
+    pub fn new(how: How) -> Board {
+        let mut pmu = Pmu::new(how.profile, &Parameters::SPR);
+        pmu.observe_always(how.always);
+        Board { pmu, printed: String::new(), status: None, pmis: Vec::new(), line_control: 0 }
+    }
+}
+
 /// Runs an image that ends at 4 GiB until it asks to stop.
 pub fn run(image: &[u8], how: How) -> (Board, Counts, Exit) {
     let base = Gpa((1 << 32) - image.len() as u64);
     let ram = Ram::new(1 << 20, &[(base, image)]).expect("it fits");
     let mut cpu = Cpu::new(Arc::new(ram), 0);
-    let mut pmu = Pmu::new(how.profile, &Parameters::SPR);
-    pmu.observe_always(how.always);
-    let mut board = Board { pmu, printed: String::new(), status: None, pmis: Vec::new(), line_control: 0 };
+    let mut board = Board::new(how);
     let mut until = how.slice;
     loop {
         match cpu.run(&mut board, until) {
