@@ -55,6 +55,8 @@ pub(crate) struct Engine {
     stop: Option<Stop>,
     /// Instructions retired when the last event was delivered.
     pub retired_at_event: u64,
+    /// A conditional branch was taken to the instruction behind it, since this was last cleared.
+    pub taken_to_next: bool,
     /// The instruction that runs is not in a block.
     pub alone: bool,
     /// A counter of the PMU can overflow: a change of ring changes the deadline.
@@ -93,6 +95,7 @@ impl Engine {
             ring: 0,
             stop: None,
             retired_at_event: u64::MAX,
+            taken_to_next: false,
             alone: false,
             counting: false,
             look: false,

@@ -215,12 +215,13 @@ impl Cpu {
         let (tf, rf) = (self.system_flags & flag::TF != 0, self.system_flags & flag::RF != 0);
         let before = self.unsettled();
         self.select(self.mode().0);
+        self.engine.taken_to_next = false;
         let next = self.fetch_instruction().map_or(0, |i| self.rip.wrapping_add(i.len() as u64));
         self.general()?;
         let after = self.unsettled();
         if after.instructions != before.instructions {
-            let branched =
-                after.branches != before.branches && (after.conditional == before.conditional || self.rip != next);
+            let taken = after.conditional == before.conditional || self.rip != next || self.engine.taken_to_next;
+            let branched = after.branches != before.branches && taken;
             self.after_step(tf && (branched || !self.steps_on_branches()), rf);
         } else {
             self.after_iteration(tf);

@@ -65,11 +65,12 @@ pub fn jcc(cpu: &mut Cpu, i: &Instruction) -> Done {
     if cpu.condition(cc(i)) { go(cpu, i) } else { Ok(()) }
 }
 
-/// Takes a conditional branch. Where it leads to the next instruction a monitor cannot see that, and is told.
+/// Takes a conditional branch. Where it leads to the next instruction nobody can see that, and it is told.
 fn go(cpu: &mut Cpu, i: &Instruction) -> Done {
     let behind = cpu.next_rip;
     jmp(cpu, i)?;
     if cpu.next_rip == behind {
+        cpu.engine.taken_to_next = true;
         cpu.happened(Happening::TakenToNext);
     }
     Ok(())

@@ -127,6 +127,20 @@ fn with_btf_only_taken_branches_trap() {
 }
 
 #[test]
+fn with_btf_a_branch_taken_to_the_next_instruction_traps_and_one_not_taken_does_not() {
+    // mov ecx, 1d9h; mov eax, 2; xor edx, edx; wrmsr; pushf; or byte [esp + 1], 1; popf; xor eax, eax; jnz +0; jz +0; nop
+    #[rustfmt::skip] // an instruction a row
+    let mut cpu = traced(&[
+        0xb9, 0xd9, 1, 0, 0, 0xb8, 2, 0, 0, 0, 0x31, 0xd2, 0x0f, 0x30,
+        0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d,
+        0x31, 0xc0, 0x75, 0, 0x74, 0, 0x90,
+    ]);
+    code(&cpu, CODE + 28, &UNTRACE);
+    until_halt(&mut cpu);
+    assert_eq!(traps(&cpu)[0], (STEPPED, CODE + 27));
+}
+
+#[test]
 fn what_mov_ss_holds_back_comes_with_the_exception_of_icebp() {
     // mov ss, [9800h]; int1; pushf; and byte [esp + 1], ~1; popf; hlt
     let mut cpu = traced(&[0x8e, 0x15, 0, 0x98, 0, 0, 0xf1]);
