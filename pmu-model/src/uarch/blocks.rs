@@ -304,6 +304,11 @@ fn facts_of(code: &Code) -> Vec<Fact> {
         }
         pushed = facts[n].stack.unwrap_or(pushed);
     }
+    let mut usual = 0;
+    for fact in facts.iter_mut().rev() {
+        usual = if fact.is_special() { 0 } else { usual + 1 };
+        fact.usual = usual;
+    }
     let mut before = 0;
     for fact in &mut facts {
         fact.before = before;

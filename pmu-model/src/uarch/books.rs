@@ -55,9 +55,8 @@ pub(super) struct Pending {
     pub ran: Option<u32>,
     /// How far the ledger is.
     pub entered: u32,
-    /// How far fetching is: instructions (is the first one's line fetched?), and lines.
+    /// How far fetching is: is the first line fetched, and how many behind it?
     pub started: bool,
-    pub fetched: u32,
     pub line: u8,
     /// The first instruction fuses with the one that retired before it.
     pub fused: bool,
@@ -80,7 +79,6 @@ impl Pending {
             ran: None,
             entered: 0,
             started: false,
-            fetched: 0,
             line: 0,
             fused: false,
             synchronizes: false,
@@ -210,10 +208,20 @@ impl Books {
         if from >= to {
             return;
         }
-        if run.block.special || decoded {
+        if decoded {
             return (from..to).for_each(|n| self.step(run, n, decoded, p));
         }
-        self.ledger.run(to - from, run.slots_of(from, to));
+        let mut n = from;
+        while n < to {
+            let usual = u32::from(run.facts[n as usize].usual).min(to - n);
+            if usual > 0 {
+                self.ledger.run(usual, run.slots_of(n, n + usual));
+                n += usual;
+            } else {
+                self.step(run, n, decoded, p);
+                n += 1;
+            }
+        }
     }
 
     fn step(&mut self, run: &Run, n: u32, decoded: bool, p: &Parameters) {

@@ -66,6 +66,8 @@ pub(super) struct Fact {
     pub fuses_below: Fusible,
     /// Fused with the one before it.
     pub fused: bool,
+    /// How many instructions from this one on the ledger may go through at once, in its block.
+    pub usual: u8,
     /// PUSH, POP, CALL, RET: the stack engine's. `Some(false)`: names RSP itself.
     pub stack: Option<bool>,
 }

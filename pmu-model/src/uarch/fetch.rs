@@ -243,21 +243,20 @@ impl Core {
     }
 
     fn fetch_lines(&mut self, p: &mut Pending, block: &Block, to: u32) {
-        while p.fetched < to {
-            let line = self.blocks.facts(block)[p.fetched as usize].line;
-            while p.line < line {
-                self.advance(p, block, p.fetched);
-                p.line += 1;
-                let next = (block.line & 63) + u64::from(p.line);
-                match block.next_page {
-                    Some(page) if next >= 64 => {
-                        self.fetch_page((p.at >> 12).wrapping_add(1), 1);
-                        self.fetch_line(page + next - 64);
-                    }
-                    _ => self.fetch_line(block.line + u64::from(p.line)),
+        let last = self.blocks.facts(block)[to as usize - 1].line;
+        while p.line < last {
+            // What comes before the first instruction that has a part in the next line.
+            let before = self.blocks.facts(block)[..to as usize].partition_point(|f| f.line <= p.line) as u32;
+            self.advance(p, block, before);
+            p.line += 1;
+            let next = (block.line & 63) + u64::from(p.line);
+            match block.next_page {
+                Some(page) if next >= 64 => {
+                    self.fetch_page((p.at >> 12).wrapping_add(1), 1);
+                    self.fetch_line(page + next - 64);
                 }
+                _ => self.fetch_line(block.line + u64::from(p.line)),
             }
-            p.fetched += 1;
         }
     }
 
