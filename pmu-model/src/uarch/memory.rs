@@ -10,7 +10,7 @@ use crate::signal::Signal;
 use cpu_x86::monitor::{DataAccess, Touched, Translate, Walked};
 use emu_core::Gpa;
 
-/// The last load or store that was told, as PEBS records it.
+/// The last load or store, as PEBS records it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryInfo {
     /// Linear address.
@@ -66,12 +66,12 @@ struct Translated {
 }
 
 impl Core {
-    /// The last load told of an instruction.
+    /// The last load of an instruction, while all accesses are told.
     pub fn last_load(&self) -> MemoryInfo {
         self.memory.load
     }
 
-    /// The last store told of an instruction.
+    /// The last store of an instruction, while all accesses are told.
     pub fn last_store(&self) -> MemoryInfo {
         self.memory.store
     }
@@ -85,7 +85,7 @@ impl Core {
     }
 
     /// From the next access told on every answer to one is all ones, or as it was before: a processor that then remembers
-    /// no line tells of every access (slow), so that [`Core::last_load`] is the last load. No total depends on it.
+    /// no line tells of every access (slow), as [`Core::last_load`] needs. No total depends on it.
     pub fn observe_all(&mut self, all: bool) {
         self.memory.all = all;
     }
@@ -196,11 +196,14 @@ impl Core {
         }
         self.charge(level, loads, t.cycles);
         if let Some(memory) = memory {
-            let latency = self.p.latency[level as usize] + t.cycles;
-            let info = MemoryInfo { linear: a.linear, level, latency, stlb_miss: t.walked, locked: memory.locked };
-            self.note_last(a, memory, info);
+            if self.memory.all {
+                let latency = self.p.latency[level as usize] + t.cycles;
+                let locked = memory.locked;
+                let info = MemoryInfo { linear: a.linear, level, latency, stlb_miss: t.walked, locked };
+                self.note_last(a, memory, info);
+            }
             if let Some(p) = &mut self.pending {
-                note(p, &mut self.outcomes, a, memory, &info);
+                note(p, &mut self.outcomes, a, memory, level, t.walked);
             }
         }
         touched
@@ -257,8 +260,8 @@ impl Core {
 }
 
 /// Notes what became of an access of an instruction that may retire.
-fn note(p: &mut Pending, o: &mut Outcomes, a: &DataAccess, memory: Memory, info: &MemoryInfo) {
-    let (level, walked) = (info.level, info.stlb_miss);
+#[inline]
+fn note(p: &mut Pending, o: &mut Outcomes, a: &DataAccess, memory: Memory, level: Level, walked: bool) {
     let second_part = p.last == (a.linear, a.instruction) && a.linear & 0xfff == 0 && !memory.repeats;
     let split = second_part || (a.linear & 63) + u64::from(a.bytes) > 64;
     p.last = (a.linear.wrapping_add(u64::from(a.bytes)), a.instruction);

@@ -6,8 +6,8 @@
 //! branch went, lines and pages that are new to the front end, and accesses that the processor does not leave out.
 //!
 //! Every total is the same however the stream of instructions is cut into blocks, and whether or not accesses are left
-//! out under the contract of [`cpu_x86::monitor::Touched`]; only [`Core::last_load`] and [`Core::last_store`] see told
-//! accesses alone (see [`Core::observe_all`]). Not modelled, and zero: fill-buffer hits, store forwarding, memory
+//! out under the contract of [`cpu_x86::monitor::Touched`]; only [`Core::last_load`] and [`Core::last_store`] must see all
+//! accesses (see [`Core::observe_all`]). Not modelled, and zero: fill-buffer hits, store forwarding, memory
 //! ordering, FP assists, prefetching, the wrong path, other cores' lines.
 
 mod blocks;
