@@ -59,7 +59,7 @@ pub(crate) struct Engine {
     pub taken_to_next: bool,
     /// The instruction that runs is not in a block.
     pub alone: bool,
-    /// A counter of the PMU can overflow: a change of ring changes the deadline.
+    /// A counter of the other ring is near its overflow: a change of ring changes the deadline.
     counting: bool,
     /// Something happened that the run loop must look at before the next block.
     pub look: bool,

@@ -14,6 +14,9 @@ use crate::state::{Activity, Cpu, Seg, Segment, cell, cr0, cr4};
 use crate::wait::Wait;
 use std::sync::Arc;
 
+/// A counter that may overflow within fewer cycles is near.
+const NEAR: u64 = 10_000;
+
 /// XCR0: the states of SSE and AVX; and those of AVX-512 besides.
 const XCR0_AVX: u64 = 6;
 const XCR0_AVX512: u64 = 0xe6;
@@ -198,11 +201,14 @@ impl Cpu {
         let timer = self.lapic.next_timer().unwrap_or(u64::MAX);
         let (counts, ring) = (self.settled, ring(self.cpl));
         let counter = self.doors_of_run().deadline(&counts, ring);
-        // A counter of the other ring counts too: entering that ring must look again.
+        // A counter of the other ring may be entered before that. Where its overflow is near, entering the ring looks again;
+        // else it waits its time as one of this ring does.
         let other = if ring == Ring::User { Ring::Kernel } else { Ring::User };
-        self.engine.counting = counter != u64::MAX || self.doors_of_run().deadline(&counts, other) != u64::MAX;
+        let other = self.doors_of_run().deadline(&counts, other);
+        self.engine.counting = other < NEAR;
         let time = (until - clock).min(timer.saturating_sub(clock));
-        counts.cycles_in(time).min(counter).min(lane::MOST)
+        let cycles = counts.cycles_in(time).min(counter).min(lane::MOST);
+        if self.engine.counting { cycles } else { cycles.min(other) }
     }
 
     /// Runs one instruction with all its debug events.
