@@ -70,7 +70,7 @@ pub(super) struct Direction {
 
 /// What the tagged tables see of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen;
+struct Seen;
 impl Sight for Seen {
     const LENGTHS: &[usize] = &[32, 128, 388];
     const INDEX: usize = 11;
@@ -78,7 +78,6 @@ impl Sight for Seen {
 }
 
 /// Where the tagged tables are looked at.
-#[derive(Clone, Copy)]
 struct Places([(usize, u16); 3]);
 
 impl Places {

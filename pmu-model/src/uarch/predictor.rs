@@ -100,9 +100,9 @@ pub(super) struct Predictor {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Site {
     filter: Filtered,
+    departure: u16,
     /// Its place, if it is the most recent one of its set, in the first target buffer.
     first: u16,
-    departure: u16,
     tag: u32,
 }
 
@@ -142,8 +142,8 @@ impl Predictor {
     pub fn site(&self, from: u64) -> Site {
         Site {
             filter: Filtered::of(from),
-            first: self.btb[0].set(from) as u16,
             departure: departure(from),
+            first: self.btb[0].set(from) as u16,
             tag: Btb::tag(from),
         }
     }

@@ -111,32 +111,33 @@ fn a_data_breakpoint_stops_a_repeated_instruction_after_the_iteration_that_meets
     assert_eq!(cpu.regs[7], 0xa004);
 }
 
-#[test]
-fn with_btf_only_taken_branches_trap() {
-    // mov ecx, 1d9h; mov eax, 2; xor edx, edx; wrmsr; pushf; or byte [esp + 1], 1; popf; nop; xor eax, eax; jnz +1; jz +1; nop; nop; nop
+/// Runs `tail`, at CODE + 21, with IA32_DEBUGCTL.BTF and TF set.
+fn stepped_on_branches(tail: &[u8]) -> Box<Cpu> {
+    // mov ecx, 1d9h; mov eax, 2; xor edx, edx; wrmsr; pushf; or byte [esp + 1], 1; popf
     #[rustfmt::skip] // an instruction a row
-    let mut cpu = traced(&[
+    let head = [
         0xb9, 0xd9, 1, 0, 0, 0xb8, 2, 0, 0, 0, 0x31, 0xd2, 0x0f, 0x30,
         0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d,
-        0x31, 0xc0, 0x75, 1, 0x74, 1, 0x90, 0x90, 0x90,
-    ]);
-    code(&cpu, CODE + 30, &UNTRACE);
+    ];
+    let program = [&head, tail].concat();
+    let mut cpu = traced(&program);
+    code(&cpu, CODE + program.len() as u64, &UNTRACE);
     until_halt(&mut cpu);
+    cpu
+}
+
+#[test]
+fn with_btf_only_taken_branches_trap() {
+    // xor eax, eax; jnz +1; jz +1; nop; nop; nop
+    let mut cpu = stepped_on_branches(&[0x31, 0xc0, 0x75, 1, 0x74, 1, 0x90, 0x90, 0x90]);
     assert_eq!(traps(&cpu)[..2], [(STEPPED, CODE + 28), (STEPPED, CODE + 29)], "BTF is clear after the trap");
     assert_eq!(cpu.read_msr(0x1d9), Ok(0));
 }
 
 #[test]
 fn with_btf_a_branch_taken_to_the_next_instruction_traps_and_one_not_taken_does_not() {
-    // mov ecx, 1d9h; mov eax, 2; xor edx, edx; wrmsr; pushf; or byte [esp + 1], 1; popf; xor eax, eax; jnz +0; jz +0; nop
-    #[rustfmt::skip] // an instruction a row
-    let mut cpu = traced(&[
-        0xb9, 0xd9, 1, 0, 0, 0xb8, 2, 0, 0, 0, 0x31, 0xd2, 0x0f, 0x30,
-        0x9c, 0x80, 0x4c, 0x24, 1, 1, 0x9d,
-        0x31, 0xc0, 0x75, 0, 0x74, 0, 0x90,
-    ]);
-    code(&cpu, CODE + 28, &UNTRACE);
-    until_halt(&mut cpu);
+    // xor eax, eax; jnz +0; jz +0; nop
+    let cpu = stepped_on_branches(&[0x31, 0xc0, 0x75, 0, 0x74, 0, 0x90]);
     assert_eq!(traps(&cpu)[0], (STEPPED, CODE + 27));
 }
 
