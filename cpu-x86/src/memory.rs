@@ -242,7 +242,7 @@ impl Cpu {
             self.place(self.wrap(at.wrapping_add(done as u64)), Access::Read, who)?;
             done += 4096;
         }
-        self.tell_all();
+        self.tell_parts();
         let mut done = 0;
         while done < to.len() {
             let next = self.wrap(at.wrapping_add(done as u64));
@@ -267,7 +267,7 @@ impl Cpu {
             self.place(self.wrap(at.wrapping_add(done as u64)), Access::Write, who)?;
             done += 4096;
         }
-        self.tell_all();
+        self.tell_parts();
         let mut done = 0;
         while done < from.len() {
             let next = self.wrap(at.wrapping_add(done as u64));

@@ -6,9 +6,10 @@
 //!
 //! 1. `describe` once for each block decoded; the number it returns names the block from then on.
 //! 2. `enter` when control reaches a block. The block entered before it ran to its end, unless `cut` said otherwise, and
-//!    its last instruction went to the address now entered. `single` likewise for an instruction run on its own. `pass` is
-//!    `enter` for blocks within the page and in the ring of the one entered last, many at once.
+//!    its last instruction went to the address now entered. `single` likewise for an instruction run on its own.
 //! 3. `access` for each data access of the block entered last, before the access is made.
+//!    `pass` stands for many calls of `enter` and `access`: blocks within the page and in the ring of the one entered last,
+//!    and accesses whose translation is known to change nothing.
 //! 4. `settle` when what is pending must be booked because control leaves the blocks: the last block went to `to`.
 //! 5. `happened` for all else.
 
@@ -48,6 +49,55 @@ pub struct DataAccess {
 /// is another one now. The processor may leave out calls of [`Monitor::access`] for lines that no call since has taken this
 /// place from, and which were written before if this is a write; all ones takes it from all.
 pub type Touched = u64;
+
+/// A step of control, or of what it does, that may wait to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Control reaches this block, in the page and the ring entered last.
+    Block(u32),
+    /// The block entered last accesses memory within a line, not at either end of a page. An access to that page (a write,
+    /// if this is one) was told by [`Monitor::access`], and since then no answer was all ones, and nothing happened.
+    Access {
+        /// Physical address / 64, below 2^46.
+        line: u64,
+        /// As in [`DataAccess`].
+        write: bool,
+        /// As in [`DataAccess`], below 64.
+        instruction: u8,
+    },
+}
+
+/// A [`Step`] in a word: bit 63, is it an access; 62, does it write; 61:56 its instruction; below, the line or the block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packed(u64);
+
+impl Packed {
+    const ACCESS: u64 = 1 << 63;
+    const WRITE: u64 = 1 << 62;
+
+    /// Control reaches block `number`.
+    #[inline]
+    pub const fn block(number: u32) -> Packed {
+        Packed(number as u64)
+    }
+
+    /// Instruction `instruction` accesses `line`.
+    #[inline]
+    pub fn access(line: u64, write: bool, instruction: u8) -> Packed {
+        let what = if write { Packed::ACCESS | Packed::WRITE } else { Packed::ACCESS };
+        Packed(what | u64::from(instruction & 63) << 56 | line & ((1 << 56) - 1))
+    }
+
+    /// What it is.
+    #[inline]
+    pub const fn step(self) -> Step {
+        if self.0 & Packed::ACCESS == 0 {
+            return Step::Block(self.0 as u32);
+        }
+        let instruction = (self.0 >> 56 & 63) as u8;
+        Step::Access { line: self.0 & ((1 << 56) - 1), write: self.0 & Packed::WRITE != 0, instruction }
+    }
+}
 
 /// How the processor translates a linear address now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,9 +177,9 @@ pub trait Monitor {
     fn forget(&mut self);
     /// Control reaches block `block`, at linear address `at`, in `ring`.
     fn enter(&mut self, block: u32, at: u64, ring: Ring, translate: &mut dyn Translate);
-    /// Control reaches these blocks, one after the other. Each of them, and the one entered before them, lies in one page,
+    /// These steps are taken, one after the other. Each block among them, and the one entered before them, lies in one page,
     /// the same for all, and so do their linear addresses; the ring is that of the last `enter`.
-    fn pass(&mut self, blocks: &[u32]);
+    fn pass(&mut self, steps: &[Packed]);
     /// Control reaches one instruction, in `code`, that is run on its own.
     fn single(&mut self, code: &Code, at: u64, ring: Ring, translate: &mut dyn Translate);
     /// Of the block entered last only the first `ran` instructions retired.

@@ -16,7 +16,7 @@ impl Cpu {
     /// changed.
     pub(crate) fn with_doors<T>(&mut self, f: impl FnOnce(&mut dyn Doors, &Counts) -> T) -> T {
         self.engine.look = true;
-        self.tell_blocks();
+        self.tell_waiting();
         let now = self.counts();
         match self.doors {
             // SAFETY: set from an exclusive reference for the length of a run; no other reference to the doors is used
@@ -28,7 +28,7 @@ impl Cpu {
 
     /// The doors of the run, for the run loop itself.
     pub(crate) fn doors_of_run(&mut self) -> &mut dyn Doors {
-        self.tell_blocks();
+        self.tell_waiting();
         // SAFETY: as in `with_doors`; the run loop holds no other reference to them.
         unsafe { &mut *self.doors.expect("within a run") }
     }
@@ -45,14 +45,14 @@ impl Cpu {
         requests
     }
 
-    /// Calls `f` with the monitor of the run, if there is one, which knows by then of all blocks that control reached.
+    /// Calls `f` with the monitor of the run, if there is one, which knows by then of all that waited to be told.
     pub(crate) fn with_monitor(&mut self, f: impl FnOnce(&mut dyn Monitor, &mut Cpu)) {
         let waiting = std::mem::take(&mut self.hot.log.len) as usize;
         if let Some(doors) = self.doors {
             // SAFETY: as in `with_doors`; the monitor is part of the doors, not of the processor.
             if let Some(monitor) = unsafe { (*doors).pmu().monitor() } {
                 if waiting > 0 {
-                    monitor.pass(&self.hot.log.blocks[..waiting]);
+                    monitor.pass(&self.hot.log.steps[..waiting]);
                 }
                 f(monitor, self);
             }

@@ -11,7 +11,7 @@ use crate::signal::{Signal, Signals};
 use crate::uarch::{self, Core, Level, MemoryInfo, Parameters};
 use crate::unit::Unit;
 use crate::{Now, Profile, View};
-use cpu_x86::monitor::{Code, DataAccess, Happening, Touched, Translate};
+use cpu_x86::monitor::{Code, DataAccess, Happening, Packed, Touched, Translate};
 use cpu_x86::{Counts, Monitor, PmuDoors, Refused, Ring, Sampled};
 
 /// The PMU of one logical processor.
@@ -414,12 +414,12 @@ impl Monitor for Pmu {
         self.core.enter(block, at, ring, translate);
         self.record_branches();
     }
-    fn pass(&mut self, blocks: &[u32]) {
+    fn pass(&mut self, steps: &[Packed]) {
         if !self.core.records_branches() {
-            return self.core.pass(blocks);
+            return self.core.pass(steps);
         }
-        for block in blocks {
-            self.core.pass(std::slice::from_ref(block));
+        for step in steps {
+            self.core.pass(std::slice::from_ref(step));
             self.record_branches();
         }
     }

@@ -2,6 +2,7 @@
 
 use super::op::{Block, Book, Link, Op};
 use super::tlb::Entry;
+use crate::monitor::Packed;
 
 /// Why the handlers returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub(crate) struct Hot {
     /// The page of the block entered last, if another one in it need only be logged: no translation, ring or cut came
     /// between.
     pub told: u64,
-    /// Blocks to be told, in the page `told`.
+    /// Steps to be told: blocks are in the page `told`.
     pub log: Log,
     /// For each set of the monitor's cache the line that was touched last: linear address / 64, times 2, plus 1 when it
     /// was written. See [`crate::monitor::Touched`].
@@ -83,17 +84,52 @@ pub(crate) struct Hot {
     /// See [`Leave::Book`]. Here, so that what is in front lies as it did: measured.
     pub book: Book,
     pub from: [*const u8; 2],
+    /// The first op of the block entered last, if that is told, or null.
+    pub head: *const Op,
+    /// Pages whose translation changes nothing, by their lowest bits.
+    pub quiet: [Quiet; 64],
 }
 
-/// Blocks that control reached and the monitor does not know of yet.
+/// Steps taken that the monitor does not know of yet.
 #[repr(C)]
 pub(crate) struct Log {
     pub len: u32,
-    pub blocks: [u32; LOG],
+    pub steps: [Packed; LOG],
 }
 
-/// Most blocks that wait to be told.
-pub(crate) const LOG: usize = 127;
+/// Most steps that wait to be told.
+pub(crate) const LOG: usize = 255;
+
+/// A page of which an access may wait to be told: see [`crate::monitor::Step::Access`].
+#[derive(Clone, Copy)]
+pub(crate) struct Quiet {
+    /// Linear address / 4096, times 2, plus 1 when a write was told.
+    page: u64,
+    /// Offset in the host mapping / 4096.
+    host: u64,
+    /// Physical address / 64 of its first line.
+    line: u64,
+}
+
+impl Quiet {
+    /// No page.
+    pub const NONE: Quiet = Quiet { page: u64::MAX, host: 0, line: 0 };
+
+    /// The page of linear address `at`, on host page `host` and at guest-physical `physical`, to which an access was told.
+    pub fn told(&self, at: u64, host: u64, physical: u64, write: bool) -> Quiet {
+        let written = write || self.page == at >> 12 << 1 | 1;
+        Quiet { page: at >> 12 << 1 | u64::from(written), host, line: physical >> 12 << 6 }
+    }
+
+    /// The physical line of `bytes` at linear address `at`, on host page `host`, if an access to them may wait.
+    #[inline(always)]
+    pub fn line(&self, at: u64, host: u64, bytes: u64, write: bool) -> Option<u64> {
+        let page = at >> 12;
+        let same = if write { self.page == page << 1 | 1 } else { self.page >> 1 == page };
+        let whole = (at & 63) + bytes <= 64 && at & 0xfff != 0 && (at + bytes) & 0xfff != 0;
+        (same && self.host == host && whole).then_some(self.line | at >> 6 & 63)
+    }
+}
 
 impl Hot {
     /// Would telling the monitor of this access change nothing?

@@ -28,11 +28,12 @@ pub(crate) use space::{Paging, Spaces};
 
 use crate::exec::Exec;
 use crate::fault::Stop;
+use crate::monitor::Packed;
 use crate::state::{Cpu, Seg, cell};
 use body::Body;
 use emu_core::Ram;
 pub(crate) use hot::Hot;
-use hot::{JUMPS, Jump, LOG, Leave, Log, RETURNS, Return};
+use hot::{JUMPS, Jump, LOG, Leave, Log, Quiet, RETURNS, Return};
 use iced_x86::Instruction;
 use op::{Blocks, Handler, Op, UNLINKED};
 use space::Refill;
@@ -122,8 +123,10 @@ impl Hot {
             patch: std::ptr::null(),
             watched: false,
             told: 2,
-            log: Log { len: 0, blocks: [0; LOG] },
+            log: Log { len: 0, steps: [Packed::default(); LOG] },
             recent: [u64::MAX; 64],
+            head: std::ptr::null(),
+            quiet: [Quiet::NONE; 64],
             returns: [Return { key: u64::MAX, link: std::ptr::null() }; RETURNS],
         }
     }

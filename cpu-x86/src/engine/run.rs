@@ -63,7 +63,7 @@ impl Cpu {
         // SAFETY: only the lifetime is erased; the pointer is dropped before this function returns.
         self.doors = Some(unsafe { std::mem::transmute::<*mut dyn Doors, *mut (dyn Doors + 'static)>(doors) });
         let exit = self.run_with_doors(until);
-        self.tell_blocks();
+        self.tell_waiting();
         self.settle();
         self.doors = None;
         exit

@@ -386,6 +386,7 @@ impl Cpu {
         // Generations may start anew, and the op that left (whose link waits for its target) is gone.
         self.engine.fetches.fill((u64::MAX, 0));
         self.hot.left = std::ptr::null();
+        self.hot.head = std::ptr::null();
     }
 
     /// Remembers that `block` is at linear address `at` under the current generation.

@@ -2,15 +2,15 @@
 //!
 //! Handlers exist twice, with and without telling ([`Watch`]); a block is made of the ones or the others (its mode says),
 //! so that nothing of this costs anything while no monitor is there. Accesses to a line that was the last touched of its
-//! set are not told: [`crate::monitor::Touched`].
+//! set are not told: [`crate::monitor::Touched`]. What need not be told at once waits in a log: [`crate::monitor::Step`].
 #![expect(unsafe_code, reason = "reads the operands of the op that begins a block")]
 
-use super::hot::LOG;
+use super::hot::{LOG, Quiet};
 use super::op::{Block, Op};
 use super::tlb;
 use crate::door::Ring;
 use crate::memory::{Access, Place};
-use crate::monitor::{Code, DataAccess, Happening, Translate, Walked};
+use crate::monitor::{Code, DataAccess, Happening, Packed, Translate, Walked};
 use crate::state::{Cpu, cell};
 use emu_core::Gpa;
 use iced_x86::Instruction;
@@ -41,12 +41,13 @@ const NOWHERE: u64 = 2;
 /// `op` was made by the builder, and its block is alive.
 #[inline(always)]
 pub(super) unsafe fn enter(cpu: &mut Cpu, op: *const Op) {
+    cpu.hot.head = op;
     // SAFETY: the contract.
     let op = unsafe { &*op };
     let (page, n) = (cpu.regs[cell::PAGE], cpu.hot.log.len as usize);
     // A page that is told has its low bits clear: a block of two pages is never logged.
     if page + u64::from(op.c) == cpu.hot.told && n < LOG {
-        cpu.hot.log.blocks[n] = op.imm as u32;
+        cpu.hot.log.steps[n] = Packed::block(op.imm as u32);
         cpu.hot.log.len += 1;
         return;
     }
@@ -66,9 +67,9 @@ impl Cpu {
         self.hot.told = if crosses || page & 0xfff != 0 { NOWHERE } else { page };
     }
 
-    /// Tells the monitor the blocks that wait for it.
+    /// Tells the monitor what waits for it.
     #[inline]
-    pub(crate) fn tell_blocks(&mut self) {
+    pub(crate) fn tell_waiting(&mut self) {
         if self.hot.log.len > 0 {
             self.with_monitor(|_, _| {});
         }
@@ -96,16 +97,47 @@ impl Cpu {
     }
 
     /// Tells the monitor of an access that lies within a page and whose translation the TLB holds.
-    #[cold]
-    #[inline(never)]
     pub(crate) fn observe(&mut self, at: u64, bytes: u64, write: bool) {
         let e = &self.contexts[self.context_of(self.who())].entries[tlb::index(at)];
-        let physical = self.physical((u64::from((e.page >> 2) as u32) << 12) + (at & 0xfff));
-        self.observe_at(at, physical, bytes, write);
+        self.observe_at(at, u64::from((e.page >> 2) as u32), bytes, write);
     }
 
-    /// As [`Cpu::observe`], at physical address `physical`.
-    pub(crate) fn observe_at(&mut self, at: u64, physical: Gpa, bytes: u64, write: bool) {
+    /// As [`Cpu::observe`], on host page `host`: at once, or later if that makes no difference.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn observe_at(&mut self, at: u64, host: u64, bytes: u64, write: bool) {
+        let quiet = &self.hot.quiet[(at >> 12) as usize & 63];
+        if let Some(line) = quiet.line(at, host, bytes, write)
+            && self.log_access(line, write)
+        {
+            self.hot.recent[(at >> 6 & 63) as usize] = at >> 6 << 1 | u64::from(write);
+        } else {
+            self.observe_now(at, host, bytes, write);
+        }
+    }
+
+    /// Logs an access to physical line `line`, if the log has room, by the op that left, if that is one of the block entered
+    /// last.
+    #[inline]
+    fn log_access(&mut self, line: u64, write: bool) -> bool {
+        let (head, n) = (self.hot.head, self.hot.log.len as usize);
+        if head.is_null() || n == LOG || self.engine.alone {
+            return false;
+        }
+        // SAFETY: `head` is the first op of a block, behind whose head it lies; it is null once blocks were dropped.
+        let block = unsafe { &*head.cast::<Block>().sub(1) };
+        let slot = (self.hot.left as usize).wrapping_sub(head as usize) / size_of::<Op>();
+        if slot >= block.slots.into() {
+            return false;
+        }
+        self.hot.log.steps[n] = Packed::access(line, write, block.instruction_of(slot) as u8);
+        self.hot.log.len += 1;
+        true
+    }
+
+    #[inline(never)]
+    fn observe_now(&mut self, at: u64, host: u64, bytes: u64, write: bool) {
+        let physical = self.physical((host << 12) + (at & 0xfff));
         let instruction = if self.engine.alone {
             0
         } else if self.hot.left.is_null() {
@@ -120,7 +152,7 @@ impl Cpu {
         self.with_monitor(|monitor, cpu| touched = monitor.access(&access, cpu));
         if touched == u64::MAX {
             // The monitor wants to hear of the next access, whichever it is.
-            return self.hot.recent.fill(NONE);
+            return self.tell_all();
         }
         while touched != 0 {
             self.hot.recent[touched.trailing_zeros() as usize] = NONE;
@@ -129,6 +161,8 @@ impl Cpu {
         for line in at >> 6..=(at + bytes - 1) >> 6 {
             self.hot.recent[(line & 63) as usize] = line << 1 | u64::from(write);
         }
+        let quiet = &mut self.hot.quiet[(at >> 12) as usize & 63];
+        *quiet = quiet.told(at, host, physical.0, write);
     }
 
     /// Tells the monitor of an access to plain memory by an instruction's meaning; it may run over lines, not pages.
@@ -137,8 +171,7 @@ impl Cpu {
         if !self.hot.watched || bytes == 0 || self.hot.is_recent(at, bytes as u64, write) {
             return;
         }
-        let physical = self.physical(((page as u64) << 12) + (at & 0xfff));
-        self.observe_at(at, physical, bytes as u64, write);
+        self.observe_at(at, page as u64, bytes as u64, write);
     }
 
     /// Tells the monitor of an access to a run of plain memory within a page.
@@ -166,16 +199,24 @@ impl Cpu {
     }
 
     /// An access runs over a page's end: both its parts are to be told.
+    pub(crate) fn tell_parts(&mut self) {
+        if self.hot.watched {
+            self.hot.recent.fill(NONE);
+        }
+    }
+
+    /// All accesses are to be told, the next one to each page at once.
     pub(crate) fn tell_all(&mut self) {
         if self.hot.watched {
             self.hot.recent.fill(NONE);
+            self.hot.quiet.fill(Quiet::NONE);
         }
     }
 
     /// Tells the monitor of something else.
     pub(crate) fn happened(&mut self, what: Happening) {
         if self.hot.watched {
-            self.hot.recent.fill(NONE);
+            self.tell_all();
             self.tell_next();
             self.with_monitor(|monitor, _| monitor.happened(what));
         }
@@ -233,9 +274,9 @@ impl Cpu {
             self.with_monitor(|monitor, _| monitor.settle(to));
         }
         if there != self.hot.watched {
-            self.hot.recent.fill(NONE);
-            self.tell_next();
             self.hot.watched = there;
+            self.tell_all();
+            self.tell_next();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A monitor that keeps what it is told: instructions retired, branches taken, and a small cache fed by the accesses.
 
-use cpu_x86::monitor::{Code, DataAccess, Happening, Monitor, Touched, Translate};
+use cpu_x86::monitor::{Code, DataAccess, Happening, Monitor, Packed, Step, Touched, Translate};
 use cpu_x86::{Doors, PmuDoors, Ring};
 use iced_x86::{FlowControl, Instruction};
 
@@ -89,14 +89,21 @@ impl Monitor for Recorder {
         let d = &self.blocks[block as usize];
         self.pending = Some((at, d.starts.clone(), d.branch));
     }
-    fn pass(&mut self, blocks: &[u32]) {
-        for block in blocks {
-            let d = &self.blocks[*block as usize];
-            let (before, ..) = self.pending.as_ref().expect("a block was entered");
-            let at = before & !0xfff | d.offset;
-            self.book(Some(at));
-            let d = &self.blocks[*block as usize];
-            self.pending = Some((at, d.starts.clone(), d.branch));
+    fn pass(&mut self, steps: &[Packed]) {
+        for step in steps {
+            let (before, starts, _) = self.pending.as_ref().expect("a block was entered");
+            match step.step() {
+                Step::Block(block) => {
+                    let at = before & !0xfff | self.blocks[block as usize].offset;
+                    self.book(Some(at));
+                    let d = &self.blocks[block as usize];
+                    self.pending = Some((at, d.starts.clone(), d.branch));
+                }
+                Step::Access { line, write, instruction } => {
+                    assert!(usize::from(instruction) < starts.len() - 1, "{step:?}");
+                    self.touch(line, write);
+                }
+            }
         }
     }
     fn single(&mut self, code: &Code, at: u64, _ring: Ring, _translate: &mut dyn Translate) {

@@ -110,6 +110,12 @@ impl Quick {
         self.runs[ring_index(ring)][usize::from(taken)] += 1;
         !std::mem::replace(&mut self.listed, true)
     }
+
+    /// It ran, is listed, and ran so many times more; its branch was taken.
+    #[inline]
+    pub fn ran_on(&mut self, ring: Ring, times: u32) {
+        self.runs[ring_index(ring)][1] += times;
+    }
 }
 
 /// Runs of a block after which they must be folded: a fold is due every so many blocks at the latest.

@@ -7,39 +7,73 @@ use super::parameters::Parameters;
 use crate::signal::{Signal, Signals, Totals};
 use cpu_x86::Ring;
 
-/// What became of the accesses of a block's instructions, one bit for each.
+/// What may become of an access; of an instruction's loads the one from farthest away counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    LoadMemory,
+    LoadL3,
+    LoadL2,
+    SplitLoad,
+    SplitStore,
+    WalkedLoad,
+    WalkedStore,
+    /// A store that found its line in the L2.
+    StoreL2,
+    /// A locked access that crosses a line.
+    BusLock,
+}
+
+/// The signal of each outcome.
+const OUTCOMES: [Signal; 9] = [
+    Signal::LoadL3Miss,
+    Signal::LoadL3Hit,
+    Signal::LoadL2Hit,
+    Signal::SplitLoads,
+    Signal::SplitStores,
+    Signal::StlbMissLoads,
+    Signal::StlbMissStores,
+    Signal::StoreL2Hit,
+    Signal::BusLocks,
+];
+
+/// What became of the accesses of a block's instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcomes {
-    /// Loads served by L2, L3 and memory.
-    pub loads: [u64; 3],
-    pub split_loads: u64,
-    pub split_stores: u64,
-    pub walked_loads: u64,
-    pub walked_stores: u64,
-    /// Stores that found their line in the L2.
-    pub stores: u64,
-    /// Locked accesses that cross a line.
-    pub bus_locks: u64,
+    /// One bit for each outcome: did it occur?
+    occurred: u16,
+    /// For those that did, one bit for each instruction.
+    instructions: [u64; OUTCOMES.len()],
 }
 
 impl Outcomes {
+    /// None.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.occurred = 0;
+    }
+
+    /// An access of instruction `n` had `outcome`.
+    #[inline]
+    pub fn note(&mut self, outcome: Outcome, n: u32) {
+        let (kind, bit) = (outcome as usize, 1 << (n & 63));
+        let before = if self.occurred >> kind & 1 != 0 { self.instructions[kind] } else { 0 };
+        self.instructions[kind] = before | bit;
+        self.occurred |= 1 << kind;
+    }
+
     /// Adds those of the first `ran` instructions.
+    #[inline]
     fn add(&self, ran: u32, t: &mut Totals) {
         let those = u64::MAX.checked_shr(64 - ran).unwrap_or(0);
-        let [l2, l3, memory] = self.loads.map(|mask| mask & those);
-        let rows = [
-            (Signal::LoadL2Hit, l2 & !l3 & !memory),
-            (Signal::LoadL3Hit, l3 & !memory),
-            (Signal::LoadL3Miss, memory),
-            (Signal::SplitLoads, self.split_loads),
-            (Signal::SplitStores, self.split_stores),
-            (Signal::StlbMissLoads, self.walked_loads),
-            (Signal::StlbMissStores, self.walked_stores),
-            (Signal::StoreL2Hit, self.stores),
-            (Signal::BusLocks, self.bus_locks),
-        ];
-        for (signal, mask) in rows.into_iter().filter(|(_, mask)| mask & those != 0) {
-            t[signal] += u64::from((mask & those).count_ones());
+        let (mut left, mut farther) = (self.occurred, 0);
+        while left != 0 {
+            let kind = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let mut mask = self.instructions[kind] & those;
+            if kind <= Outcome::LoadL2 as usize {
+                (mask, farther) = (mask & !farther, farther | mask);
+            }
+            t[OUTCOMES[kind]] += u64::from(mask.count_ones());
         }
     }
 }
@@ -69,6 +103,9 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// What `last` is before an access was told.
+    pub const NO_ACCESS: (u64, u32) = (0, u32::MAX);
+
     /// A run through block `number` at `at`.
     #[inline]
     pub fn new(number: u32, at: u64, ring: Ring) -> Pending {
@@ -83,7 +120,7 @@ impl Pending {
             fused: false,
             synchronizes: false,
             noted: false,
-            last: (0, u32::MAX),
+            last: Pending::NO_ACCESS,
         }
     }
 

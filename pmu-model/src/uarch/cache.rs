@@ -1,6 +1,7 @@
 //! A cache's tags: sets in true LRU order, most recent first.
 
 use super::parameters::Geometry;
+use wide::u32x8;
 
 /// The line was written.
 pub(super) const DIRTY: u32 = 1;
@@ -30,10 +31,9 @@ struct Ways([u32; MOST_WAYS]);
 impl Ways {
     #[inline]
     fn find(&self, key: u32) -> Option<usize> {
-        let mut hits = 0u32;
-        for (way, entry) in self.0.iter().enumerate() {
-            hits |= u32::from(entry & !FLAGS == key) << way;
-        }
+        let [low, high] = self.0.as_chunks().0 else { return None };
+        let hits = |half: &[u32; 8]| (u32x8::new(*half) & !FLAGS).simd_eq(u32x8::splat(key)).to_bitmask();
+        let hits = hits(low) | hits(high) << 8;
         (hits != 0).then(|| hits.trailing_zeros() as usize)
     }
 }

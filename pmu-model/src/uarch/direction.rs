@@ -118,7 +118,7 @@ impl Direction {
     }
 
     /// Predicts which way the branch at `pc` goes, and learns that it was `taken` or not.
-    #[inline(never)]
+    #[inline(always)]
     pub fn predict(&mut self, pc: u64, taken: bool, at: &Filtered, path: &Path) -> bool {
         if self.filter[usize::from(at.index) % FILTER] != at.tag | BOTH {
             return self.ask_filter(pc, taken, at);

@@ -95,6 +95,12 @@ impl Hierarchy {
         (level, set(line))
     }
 
+    /// Accesses `line` in the L1D, if it is there.
+    #[inline]
+    pub fn hits(&mut self, line: u64, write: bool) -> bool {
+        self.l1d.touch(line, if write { DIRTY } else { 0 }) != Found::Not
+    }
+
     /// Fetches `line` from the L1I, if it is there.
     #[inline]
     pub fn has_code(&mut self, line: u64) -> bool {

@@ -1,10 +1,11 @@
 //! Data accesses: translation, caches, and what became of them.
 
 use super::Core;
-use super::books::{Outcomes, Pending, Run};
+use super::books::{Outcome, Outcomes, Pending, Run};
 use super::facts::Memory;
 use super::hierarchy::{Level, Request, Store};
 use super::ledger::Cause;
+use super::pass::WITHIN;
 use super::tlb::{self, Source};
 use crate::signal::Signal;
 use cpu_x86::monitor::{DataAccess, Touched, Translate, Walked};
@@ -97,6 +98,20 @@ impl Core {
             if self.tlbs.is_quiet(a.linear, a.write) { Translated::default() } else { self.translate(a, translate) };
         let touched = if a.bytes > 64 { self.serve_run(a, memory, &t) } else { self.serve(a, memory, &t) };
         if self.memory.all { Touched::MAX } else { touched | t.touched }
+    }
+
+    /// Instruction `n` of the pending run accesses `line`; its translation changes nothing.
+    pub(super) fn pass_access(&mut self, line: u64, write: bool, n: u32) {
+        if !self.caches.hits(line, write) {
+            let memory = self.reach(n);
+            // Somewhere within the line.
+            let at = line << 6 | WITHIN;
+            let access = DataAccess { linear: at, physical: Gpa(at), bytes: 1, write, instruction: n };
+            self.serve(&access, memory, &Translated::default());
+        }
+        if let Some(p) = self.pending.as_mut().filter(|p| p.ran.is_none()) {
+            p.last = (WITHIN, n);
+        }
     }
 
     /// A run is accessed, which is translated so: its parts, line by line.
@@ -269,25 +284,24 @@ fn note(p: &mut Pending, o: &mut Outcomes, a: &DataAccess, memory: Memory, level
         return;
     }
     if !p.noted {
-        (p.noted, *o) = (true, Outcomes::default());
+        p.noted = true;
+        o.clear();
     }
-    let bit = 1 << (a.instruction & 63);
     let loads = !a.write || memory.modifies;
-    if loads && level != Level::L1 {
-        o.loads[level as usize - 1] |= bit;
-    }
-    if loads && walked {
-        o.walked_loads |= bit;
-    }
-    if a.write && walked {
-        o.walked_stores |= bit;
-    }
-    if a.write && level == Level::L2 {
-        o.stores |= bit;
-    }
-    if split {
-        o.split_loads |= if loads { bit } else { 0 };
-        o.split_stores |= if a.write { bit } else { 0 };
-        o.bus_locks |= if memory.locked { bit } else { 0 };
-    }
+    let of_load = match level {
+        Level::L1 => None,
+        Level::L2 => Some(Outcome::LoadL2),
+        Level::L3 => Some(Outcome::LoadL3),
+        Level::Memory => Some(Outcome::LoadMemory),
+    };
+    let outcomes = [
+        of_load.filter(|_| loads),
+        (loads && walked).then_some(Outcome::WalkedLoad),
+        (a.write && walked).then_some(Outcome::WalkedStore),
+        (a.write && level == Level::L2).then_some(Outcome::StoreL2),
+        (split && loads).then_some(Outcome::SplitLoad),
+        (split && a.write).then_some(Outcome::SplitStore),
+        (split && memory.locked).then_some(Outcome::BusLock),
+    ];
+    outcomes.into_iter().flatten().for_each(|outcome| o.note(outcome, a.instruction));
 }

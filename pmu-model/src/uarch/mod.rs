@@ -37,7 +37,7 @@ pub use taken::{Branch, BranchKind};
 use crate::signal::{Signal, Signals};
 use blocks::{Block, Blocks, SINGLE};
 use books::{Books, Outcomes, Pending, Run};
-use cpu_x86::monitor::{Code, DataAccess, Happening, Touched, Translate};
+use cpu_x86::monitor::{Code, DataAccess, Happening, Packed, Touched, Translate};
 use cpu_x86::{Monitor, Ring};
 use facts::Fusible;
 use fetch::Front;
@@ -333,8 +333,8 @@ impl Monitor for Core {
         self.passed(1);
     }
 
-    fn pass(&mut self, blocks: &[u32]) {
-        self.pass_through(blocks);
+    fn pass(&mut self, steps: &[Packed]) {
+        self.pass_through(steps);
     }
 
     fn single(&mut self, code: &Code, at: u64, ring: Ring, translate: &mut dyn Translate) {

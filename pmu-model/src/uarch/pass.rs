@@ -4,19 +4,26 @@
 use super::blocks::MOST_RUNS;
 use super::books::{Pending, Run};
 use super::facts::Fusible;
-use super::predictor::Resolved;
+use super::predictor::{Resolved, Verdict};
 use super::taken::BranchKind;
 use super::{Core, Wake};
+use cpu_x86::monitor::{Packed, Step};
+
+/// Where an access ended that did not end with its page.
+pub(super) const WITHIN: u64 = 1;
 
 impl Core {
-    /// Control passes through these blocks, in the page and the ring entered last.
-    pub(super) fn pass_through(&mut self, numbers: &[u32]) {
-        let mut ahead = numbers;
-        while let Some((&number, behind)) = ahead.split_first() {
-            self.pass_to(number);
+    /// These steps are taken, in the page and the ring entered last.
+    pub(super) fn pass_through(&mut self, steps: &[Packed]) {
+        let mut ahead = steps;
+        while let Some((step, behind)) = ahead.split_first() {
+            match step.step() {
+                Step::Block(number) => self.pass_to(number),
+                Step::Access { line, write, instruction } => self.pass_access(line, write, instruction.into()),
+            }
             ahead = &behind[self.pass_usually(behind)..];
         }
-        self.passed(numbers.len() as u64);
+        self.passed(steps.len() as u64);
     }
 
     /// Control passes to block `number`.
@@ -31,29 +38,80 @@ impl Core {
         }
     }
 
-    /// Control passes through `numbers`, from the pending run, as long as all goes as usual: through how many of them. No
+    /// Control passes through `steps`, from the pending run, as long as all goes as usual: through how many of them. No
     /// run among them but the last is ever pending.
-    fn pass_usually(&mut self, numbers: &[u32]) -> usize {
+    fn pass_usually(&mut self, steps: &[Packed]) -> usize {
         let Some(p) = self.pending.as_ref().filter(|p| p.is_usual() && p.ran.is_none() && !p.started) else { return 0 };
         if self.taken.is_on() {
             return 0;
         }
-        let (mut number, mut at, mut passed) = (p.number, p.at, 0);
+        let (mut number, mut at, mut last, mut passed) = (p.number, p.at, p.last, 0);
         let mut synchronizes = false;
-        for &next in numbers {
-            let Some(block) = self.blocks.quick(number) else { break };
-            let (line, lines, idle) = (block.line, block.lines, block.idle);
-            if !block.plain || synchronizes || !self.front.passes(at, line, lines) {
-                break;
+        while let Some(step) = steps.get(passed) {
+            match step.step() {
+                Step::Block(next) => {
+                    let Some(block) = self.blocks.quick(number) else { break };
+                    let (line, lines, idle) = (block.line, block.lines, block.idle);
+                    if !block.plain || synchronizes || !self.front.passes(at, line, lines) {
+                        break;
+                    }
+                    let Some((to, names_stack)) = self.entrance(next) else { break };
+                    self.books.ledger.leave_empty(idle.into());
+                    self.retire_quickly(number, at, to);
+                    synchronizes = self.wake.pushed && names_stack;
+                    let repeats = next == number && lines == 0 && !synchronizes;
+                    (number, at, last, passed) = (next, to, Pending::NO_ACCESS, passed + 1);
+                    if repeats {
+                        passed += self.pass_again(number, at, &steps[passed..], &mut last);
+                    }
+                }
+                Step::Access { line, write, instruction } => {
+                    if !self.caches.hits(line, write) {
+                        break;
+                    }
+                    (last, passed) = ((WITHIN, instruction.into()), passed + 1);
+                }
             }
-            let Some((to, names_stack)) = self.entrance(next) else { break };
-            self.books.ledger.leave_empty(idle.into());
-            self.retire_quickly(number, at, to);
-            synchronizes = self.wake.pushed && names_stack;
-            (number, at, passed) = (next, to, passed + 1);
         }
         if passed > 0 {
-            self.pending = Some(Pending { synchronizes, ..Pending::new(number, at, self.books.ring) });
+            self.pending = Some(Pending { synchronizes, last, ..Pending::new(number, at, self.books.ring) });
+        }
+        passed
+    }
+
+    /// Control passes through `steps`, from a run through block `number` that came from itself, as long as it comes back to
+    /// itself and all goes as usual: through how many of them. What such a run changes beyond counts is the predictor.
+    fn pass_again(&mut self, number: u32, at: u64, steps: &[Packed], last: &mut (u64, u32)) -> usize {
+        let Some(block) = self.blocks.quick(number) else { return 0 };
+        if block.branch != Some(BranchKind::Conditional) || self.p.bubble[0] > 0 {
+            return 0;
+        }
+        let (from, behind) = (at.wrapping_add(block.last.into()), at.wrapping_add(block.bytes.into()));
+        let (taken, site) = (behind != at, block.site);
+        let (mut passed, mut runs, mut mispredicted) = (0, 0, false);
+        for step in steps {
+            match step.step() {
+                Step::Block(next) if next == number && taken => {
+                    mispredicted = self.predictor.repeat(from, at, &site);
+                    (*last, runs) = (Pending::NO_ACCESS, runs + 1);
+                }
+                Step::Access { line, write, instruction } if self.caches.hits(line, write) => {
+                    *last = (WITHIN, instruction.into());
+                }
+                _ => break,
+            }
+            passed += 1;
+            if mispredicted {
+                break;
+            }
+        }
+        if let Some(block) = self.blocks.quick(number) {
+            block.ran_on(self.books.ring, runs);
+            self.books.ledger.leave_empty(u32::from(block.idle) * runs);
+            self.books.retire_plainly(u32::from(block.n) * runs);
+        }
+        if mispredicted {
+            self.pay_for(BranchKind::Conditional, true, &Verdict { mispredicted, ..Verdict::default() });
         }
         passed
     }

@@ -178,6 +178,16 @@ impl Predictor {
         v
     }
 
+    /// As [`Predictor::resolve`] for the conditional branch that was resolved last, and is taken to the same place again. Was
+    /// it mispredicted?
+    #[inline(always)]
+    pub fn repeat(&mut self, from: u64, to: u64, site: &Site) -> bool {
+        let wrong = !self.direction.goes_as_ever(&site.filter, true)
+            && !self.direction.predict(from, true, &site.filter, &self.path);
+        self.path.taken(footprint(site.departure, to));
+        wrong
+    }
+
     /// The nearest target buffer that knows the branch at `from`: all those before it do from now on.
     #[inline(never)]
     fn known(&mut self, from: u64) -> Option<usize> {

@@ -47,20 +47,53 @@ pub(super) enum Flush {
 }
 
 impl Flush {
-    /// Calls `f` with the sets, of `mask` and one, whose entries may go.
-    #[inline]
-    fn sets(self, mask: usize, f: impl FnMut(usize)) {
-        match self {
-            Flush::Page(linear, _) => (0..3).map(|size| page(linear, size) as usize & mask).for_each(f),
-            Flush::All { .. } | Flush::Space(_) => (0..=mask).for_each(f),
-        }
-    }
-
+    /// Does it take entry `e`? That of a page is looked up instead.
     fn takes(self, e: u64) -> bool {
         match self {
             Flush::All { global } => global || e & GLOBAL == 0,
             Flush::Space(pcid) => e & GLOBAL == 0 && e & 0xfff == u64::from(pcid),
-            Flush::Page(linear, pcid) => (0..3).any(|size| is(e, page(linear, size), size, pcid)),
+            Flush::Page(..) => false,
+        }
+    }
+}
+
+/// What a TLB holds at most, so that it need not be looked for elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Held {
+    /// One bit for each set that holds any entry.
+    sets: Box<[u64]>,
+    /// One bit for each size that was ever held.
+    sizes: u8,
+}
+
+impl Held {
+    fn new(sets: u32) -> Held {
+        Held { sets: vec![0; sets.div_ceil(64) as usize].into(), sizes: 0 }
+    }
+
+    #[inline]
+    fn has(&self, set: usize, size: u8) -> bool {
+        self.sizes >> size & 1 != 0 && self.sets[set / 64] >> (set % 64) & 1 != 0
+    }
+
+    #[inline]
+    fn note(&mut self, set: usize, size: u8) {
+        self.sets[set / 64] |= 1 << (set % 64);
+        self.sizes |= 1 << size;
+    }
+
+    /// Calls `f` with the sets that hold any entry; it says whether one is left.
+    #[inline]
+    fn retain(&mut self, mut f: impl FnMut(usize) -> bool) {
+        for (n, word) in self.sets.iter_mut().enumerate() {
+            let mut ahead = *word;
+            while ahead != 0 {
+                let bit = ahead & ahead.wrapping_neg();
+                if !f(n * 64 + bit.trailing_zeros() as usize) {
+                    *word &= !bit;
+                }
+                ahead &= !bit;
+            }
         }
     }
 }
@@ -72,6 +105,7 @@ struct First {
     ways: usize,
     entries: Box<[u64]>,
     used: Box<[u32]>,
+    held: Held,
 }
 
 impl First {
@@ -82,11 +116,16 @@ impl First {
             ways: g.ways as usize,
             entries: vec![NO_ENTRY; n].into(),
             used: vec![0; g.sets as usize].into(),
+            held: Held::new(g.sets),
         }
     }
 
+    #[inline]
     fn find(&self, page: u64, size: u8, pcid: u16) -> Option<(usize, usize)> {
         let set = page as usize & self.mask;
+        if !self.held.has(set, size) {
+            return None;
+        }
         let ways = &self.entries[set * self.ways..(set + 1) * self.ways];
         ways.iter().position(|e| is(*e, page, size, pcid)).map(|way| (set, way))
     }
@@ -107,18 +146,32 @@ impl First {
         let free = ways.iter().position(|e| *e == NO_ENTRY);
         let way = free.unwrap_or((!self.used[set]).trailing_zeros() as usize % self.ways);
         ways[way] = entry(page, m, pcid);
+        self.held.note(set, m.size);
         self.mark(set, way)
     }
 
     fn flush(&mut self, flush: Flush) {
-        flush.sets(self.mask, |set| {
+        if let Flush::Page(linear, pcid) = flush {
+            for size in 0..3 {
+                while let Some((set, way)) = self.find(page(linear, size), size, pcid) {
+                    self.entries[set * self.ways + way] = NO_ENTRY;
+                    self.used[set] &= !(1 << way);
+                }
+            }
+            return;
+        }
+        self.held.retain(|set| {
             let ways = &mut self.entries[set * self.ways..(set + 1) * self.ways];
+            let mut left = false;
             for (way, e) in ways.iter_mut().enumerate().filter(|(_, e)| **e != NO_ENTRY) {
                 if flush.takes(*e) {
                     *e = NO_ENTRY;
                     self.used[set] &= !(1 << way);
+                } else {
+                    left = true;
                 }
             }
+            left
         });
     }
 }
@@ -129,12 +182,14 @@ struct Ordered {
     mask: usize,
     ways: usize,
     entries: Box<[u64]>,
+    held: Held,
 }
 
 impl Ordered {
     fn new(g: Geometry) -> Ordered {
         let n = (g.sets * g.ways) as usize;
-        Ordered { mask: g.sets as usize - 1, ways: g.ways as usize, entries: vec![NO_ENTRY; n].into() }
+        let entries = vec![NO_ENTRY; n].into();
+        Ordered { mask: g.sets as usize - 1, ways: g.ways as usize, entries, held: Held::new(g.sets) }
     }
 
     fn set(&mut self, page: u64) -> &mut [u64] {
@@ -142,9 +197,18 @@ impl Ordered {
         &mut self.entries[set * self.ways..(set + 1) * self.ways]
     }
 
+    /// Where in its set an entry is.
+    #[inline]
+    fn way(&mut self, page: u64, size: u8, pcid: u16) -> Option<usize> {
+        if !self.held.has(page as usize & self.mask, size) {
+            return None;
+        }
+        self.set(page).iter().position(|e| is(*e, page, size, pcid))
+    }
+
     fn find(&mut self, page: u64, size: u8, pcid: u16) -> Option<Mapping> {
+        let way = self.way(page, size, pcid)?;
         let set = self.set(page);
-        let way = set.iter().position(|e| is(*e, page, size, pcid))?;
         let entry = set[way];
         set.copy_within(0..way, 1);
         set[0] = entry;
@@ -152,15 +216,26 @@ impl Ordered {
     }
 
     fn insert(&mut self, page: u64, m: Mapping, pcid: u16) {
+        self.held.note(page as usize & self.mask, m.size);
         let set = self.set(page);
         set.copy_within(0..set.len() - 1, 1);
         set[0] = entry(page, m, pcid);
     }
 
     fn flush(&mut self, flush: Flush) {
-        flush.sets(self.mask, |set| {
+        if let Flush::Page(linear, pcid) = flush {
+            for size in 0..3 {
+                let page = page(linear, size);
+                while let Some(way) = self.way(page, size, pcid) {
+                    self.set(page)[way] = NO_ENTRY;
+                }
+            }
+            return;
+        }
+        self.held.retain(|set| {
             let ways = &mut self.entries[set * self.ways..(set + 1) * self.ways];
             ways.iter_mut().filter(|e| **e != NO_ENTRY && flush.takes(**e)).for_each(|e| *e = NO_ENTRY);
+            ways.iter().any(|e| *e != NO_ENTRY)
         });
     }
 }

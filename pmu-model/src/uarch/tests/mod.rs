@@ -6,7 +6,7 @@ mod stream;
 mod structures;
 
 use super::Core;
-use cpu_x86::monitor::{Code, DataAccess, Translate, Walked};
+use cpu_x86::monitor::{Code, DataAccess, Packed, Translate, Walked};
 use emu_core::Gpa;
 pub(super) use emu_core::Random;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
@@ -56,35 +56,59 @@ pub(super) fn touch(linear: u64, bytes: u32, write: bool, instruction: u32) -> D
     DataAccess { linear, physical: Gpa(physical(linear)), bytes, write, instruction }
 }
 
-/// What the processor leaves out: its side of [`cpu_x86::monitor::Touched`].
+/// What the processor leaves out, and what it keeps waiting: its side of [`cpu_x86::monitor::Touched`] and of
+/// [`cpu_x86::monitor::Step`].
 pub(super) struct Filter {
     on: bool,
     recent: [u64; 64],
+    /// Pages whose translation changes nothing: linear address / 4096, times 2, plus 1 when written.
+    quiet: Vec<u64>,
     pub left_out: u64,
 }
 
 impl Filter {
     pub fn new(on: bool) -> Filter {
-        Filter { on, recent: [u64::MAX; 64], left_out: 0 }
+        Filter { on, recent: [u64::MAX; 64], quiet: Vec::new(), left_out: 0 }
     }
 
     pub fn forget(&mut self) {
         self.recent = [u64::MAX; 64];
+        self.quiet.clear();
     }
 
-    pub fn access(&mut self, core: &mut Core, a: &DataAccess) {
-        use cpu_x86::Monitor;
+    /// May the access be left out? All accesses of these tests have eight bytes; both parts of one over two pages are told.
+    pub fn leaves_out(&mut self, a: &DataAccess) -> bool {
         let line = a.linear >> 6;
         let seen = self.recent[(line & 63) as usize];
         let same = if a.write { seen == line << 1 | 1 } else { seen >> 1 == line };
-        // Both parts of an access over two pages are told (all accesses of these tests have eight bytes).
-        if self.on && same && a.bytes == 8 && (a.linear & 63) + 8 <= 64 {
-            self.left_out += 1;
-            return;
+        let left_out = self.on && same && a.bytes == 8 && (a.linear & 63) + 8 <= 64;
+        self.left_out += u64::from(left_out);
+        left_out
+    }
+
+    /// The access as a step, if it may wait.
+    pub fn step(&mut self, a: &DataAccess) -> Option<Packed> {
+        let page = a.linear >> 12 << 1;
+        let quiet = self.quiet.contains(&(page | 1)) || !a.write && self.quiet.contains(&page);
+        let (first, end) = (a.linear & 0xfff, (a.linear & 0xfff) + u64::from(a.bytes));
+        if !quiet || first == 0 || end == 0x1000 || first >> 6 != (end - 1) >> 6 {
+            return None;
         }
+        self.recent[(a.linear >> 6 & 63) as usize] = a.linear >> 6 << 1 | u64::from(a.write);
+        Some(Packed::access(a.physical.0 >> 6, a.write, a.instruction as u8))
+    }
+
+    /// Tells of the access at once.
+    pub fn tell(&mut self, core: &mut Core, a: &DataAccess) {
+        use cpu_x86::Monitor;
         let touched = core.access(a, &mut Tables);
         (0..64).filter(|set| touched >> set & 1 != 0).for_each(|set| self.recent[set] = u64::MAX);
-        for line in [line, (a.linear + u64::from(a.bytes) - 1) >> 6] {
+        if touched == u64::MAX {
+            self.quiet.clear();
+        } else {
+            self.quiet.push(a.linear >> 12 << 1 | u64::from(a.write));
+        }
+        for line in [a.linear >> 6, (a.linear + u64::from(a.bytes) - 1) >> 6] {
             self.recent[(line & 63) as usize] = line << 1 | u64::from(a.write);
         }
     }

@@ -4,7 +4,7 @@
 use super::super::facts::Fact;
 use super::super::{Core, Parameters};
 use super::{Filter, Random, Tables, code, decode, touch};
-use cpu_x86::monitor::{DataAccess, Happening};
+use cpu_x86::monitor::{DataAccess, Happening, Packed};
 use cpu_x86::{Monitor, Ring};
 use emu_core::Gpa;
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory};
@@ -209,7 +209,7 @@ pub(super) fn trace(r: &mut Random, pieces: &[Piece], length: usize) -> Vec<Step
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Blocks,
-    /// By block, many at once where a page and a ring go on.
+    /// By block, many at once where a page and a ring go on, and so with accesses where their translation is known.
     Passed,
     Alone,
     Singles,
@@ -229,7 +229,9 @@ struct Teller<'a> {
     entered: Option<(usize, usize)>,
     /// The page and the ring in which blocks may be passed, and those that were.
     told: Option<(u64, Ring)>,
-    passed: Vec<u32>,
+    passed: Vec<Packed>,
+    /// Accesses among them.
+    waited: u64,
 }
 
 impl Teller<'_> {
@@ -264,7 +266,7 @@ impl Teller<'_> {
         } else {
             let number = self.number(s.piece, s.n, alone);
             if self.way == Way::Passed && self.told == Some((at >> 12, s.ring)) && !self.crosses(s) {
-                self.passed.push(number);
+                self.passed.push(Packed::block(number));
             } else {
                 self.flush().enter(number, at, s.ring, &mut Tables);
                 self.told = (!self.crosses(s)).then_some((at >> 12, s.ring));
@@ -279,7 +281,7 @@ impl Teller<'_> {
         places[s.n] >> 12 != (places[places.len() - 1] - 1) >> 12
     }
 
-    /// The core, which knows by then of all blocks.
+    /// The core, which knows by then of all that waited.
     fn flush(&mut self) -> &mut Core {
         self.core.pass(&std::mem::take(&mut self.passed));
         &mut self.core
@@ -294,13 +296,23 @@ impl Teller<'_> {
     /// Tells of a step; `first` is the instruction at which what it belongs to was entered.
     fn step(&mut self, s: &Step, first: usize) {
         for a in &s.accesses {
-            self.flush();
-            self.filter.access(&mut self.core, &DataAccess { instruction: (s.n - first) as u32, ..*a });
+            let a = DataAccess { instruction: (s.n - first) as u32, ..*a };
+            if self.filter.leaves_out(&a) {
+                continue;
+            }
+            if self.way == Way::Passed
+                && let Some(step) = self.filter.step(&a)
+            {
+                self.passed.push(step);
+                self.waited += 1;
+            } else {
+                self.flush();
+                self.filter.tell(&mut self.core, &a);
+            }
         }
         if s.faults {
             self.interrupted().cut((s.n - first) as u32);
             let (from, ring) = (s.to, Ring::Kernel);
-            self.filter.forget();
             self.core.happened(Happening::Delivery { from, to: 0, vector: 14, external: false, ring });
         }
         if let Some(what) = s.then {
@@ -347,7 +359,8 @@ pub(super) fn tell_with(
     let numbers = pieces.iter().map(|p| vec![[None; 2]; p.instructions.len()]).collect();
     let r = Random(if let Way::Cut(seed) = way { seed } else { 0 });
     let (core, filter) = (Core::new(&small()), Filter::new(filtered));
-    let mut t = Teller { core, filter, pieces, numbers, way, r, entered: None, told: None, passed: Vec::new() };
+    let mut t =
+        Teller { core, filter, pieces, numbers, way, r, entered: None, told: None, passed: Vec::new(), waited: 0 };
     for s in steps {
         let first = t.reach(s);
         t.step(s, first);
@@ -371,6 +384,7 @@ pub(super) fn tell_with(
         }
     }
     t.flush().settle(steps[steps.len() - 1].to);
+    assert_eq!(t.waited > 200, way == Way::Passed, "{way:?}: {} accesses waited", t.waited);
     (t.core, t.filter.left_out)
 }
 
@@ -382,8 +396,8 @@ fn small() -> Parameters {
         l2: Geometry::of(64, 4),
         l3: Geometry::of(96, 3),
         dsb: Geometry::of(8, 2),
-        dtlb_4k: Geometry::of(4, 4),
-        dtlb_2m: Geometry::of(1, 4),
+        dtlb_4k: Geometry::of(8, 6),
+        dtlb_2m: Geometry::of(2, 6),
         stlb: Geometry::of(16, 4),
         itlb_4k: Geometry::of(2, 2),
         latency: [1, 2, 3, 4],
