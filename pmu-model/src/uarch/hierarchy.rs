@@ -20,6 +20,11 @@ pub enum Level {
     Memory,
 }
 
+impl Level {
+    /// The nearest first.
+    pub(super) const ALL: [Level; 4] = [Level::L1, Level::L2, Level::L3, Level::Memory];
+}
+
 /// Who asks the L2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {

@@ -116,14 +116,40 @@ impl Core {
 
     /// A run is accessed, which is translated so: its parts, line by line.
     fn serve_run(&mut self, a: &DataAccess, memory: Option<Memory>, t: &Translated) -> Touched {
-        let (mut touched, mut done) = (0, 0);
-        while done < a.bytes {
+        let part = |done: u32| {
             let linear = a.linear.wrapping_add(done.into());
             let bytes = (64 - (linear & 63) as u32).min(a.bytes - done);
-            let physical = Gpa(a.physical.0.wrapping_add(done.into()));
-            let translated = if done == 0 { *t } else { Translated::default() };
-            touched |= self.serve(&DataAccess { linear, physical, bytes, ..*a }, memory, &translated);
-            done += bytes;
+            DataAccess { linear, physical: Gpa(a.physical.0.wrapping_add(done.into())), bytes, ..*a }
+        };
+        let first = part(0);
+        let (mut touched, mut done) = (self.serve(&first, memory, t), first.bytes);
+        if self.memory.all {
+            while done < a.bytes {
+                let next = part(done);
+                touched |= self.serve(&next, memory, &Translated::default());
+                done += next.bytes;
+            }
+            return touched;
+        }
+        // Where the other lines were: it does not matter in which order that is booked.
+        let (store, request) = kind(a, memory);
+        let mut lines = [0; 4];
+        while done < a.bytes {
+            let next = part(done);
+            let totals = self.books.totals.of_mut(self.books.ring);
+            let (level, bit) = self.caches.data(next.physical.0 >> 6, store, request, totals);
+            lines[level as usize] += 1;
+            touched |= bit;
+            done += next.bytes;
+        }
+        let loads = !a.write || memory.is_some_and(|m| m.modifies);
+        for level in Level::ALL.into_iter().filter(|level| lines[*level as usize] > 0) {
+            self.charge(level, loads, lines[level as usize]);
+            if let (Some(memory), Some(p)) = (memory, &mut self.pending) {
+                // As a last part within a line.
+                let end = DataAccess { linear: a.linear.wrapping_add(u64::from(a.bytes) - 1), bytes: 1, ..*a };
+                note(p, &mut self.outcomes, &end, memory, level, false);
+            }
         }
         touched
     }
@@ -196,12 +222,7 @@ impl Core {
     #[inline]
     fn serve(&mut self, a: &DataAccess, memory: Option<Memory>, t: &Translated) -> Touched {
         let loads = !a.write || memory.is_some_and(|m| m.modifies);
-        let store = match (a.write, memory.is_some_and(|m| m.streams)) {
-            (false, _) => Store::No,
-            (true, false) => Store::Yes,
-            (true, true) => Store::Streaming,
-        };
-        let request = if a.write { Request::Ownership } else { Request::Data };
+        let (store, request) = kind(a, memory);
         let (first, last) = (a.physical.0 >> 6, a.physical.0.wrapping_add(u64::from(a.bytes.max(1)) - 1) >> 6);
         let totals = self.books.totals.of_mut(self.books.ring);
         let (mut level, mut touched) = self.caches.data(first, store, request, totals);
@@ -209,7 +230,10 @@ impl Core {
             let (second, bit) = self.caches.data(last, store, request, totals);
             (level, touched) = (level.max(second), touched | bit);
         }
-        self.charge(level, loads, t.cycles);
+        if t.cycles > 0 {
+            self.books.claim(Cause::Memory, t.cycles, &self.p);
+        }
+        self.charge(level, loads, 1);
         if let Some(memory) = memory {
             if self.memory.all {
                 let latency = self.p.latency[level as usize] + t.cycles;
@@ -224,10 +248,8 @@ impl Core {
         touched
     }
 
-    fn charge(&mut self, level: Level, loads: bool, translation: u32) {
-        if translation > 0 {
-            self.books.claim(Cause::Memory, translation, &self.p);
-        }
+    /// Claims what waiting for `n` lines from `level` costs.
+    fn charge(&mut self, level: Level, loads: bool, n: u32) {
         let cause = match level {
             Level::L1 => return,
             Level::L2 => Cause::L2,
@@ -236,9 +258,9 @@ impl Core {
         };
         let cycles = self.p.latency[level as usize].saturating_sub(self.p.latency[0]);
         if loads {
-            self.books.claim(cause, cycles, &self.p);
+            self.books.claim(cause, cycles * n, &self.p);
         } else {
-            self.books.claim(Cause::Store, cycles / self.p.store_share, &self.p);
+            self.books.claim(Cause::Store, cycles / self.p.store_share * n, &self.p);
         }
     }
 
@@ -271,6 +293,16 @@ impl Core {
             }
         }
         t
+    }
+}
+
+/// How an access goes to the caches.
+#[inline]
+fn kind(a: &DataAccess, memory: Option<Memory>) -> (Store, Request) {
+    match (a.write, memory.is_some_and(|m| m.streams)) {
+        (false, _) => (Store::No, Request::Data),
+        (true, false) => (Store::Yes, Request::Ownership),
+        (true, true) => (Store::Streaming, Request::Ownership),
     }
 }
 

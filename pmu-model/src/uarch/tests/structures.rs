@@ -284,6 +284,39 @@ fn an_access_over_two_pages_is_one_split() {
 }
 
 #[test]
+fn a_run_of_lines_is_what_its_parts_are() {
+    let mut r = Random(11);
+    // rep movsb; fxsave [rax]; rep stosb; add [rax], rcx
+    let code = [0xf3, 0xa4, 0x0f, 0xae, 0x00, 0xf3, 0xaa, 0x48, 0x01, 0x08, 0xeb, 0xf3];
+    let (mut whole, mut parts, mut all) = (core(), core(), core());
+    all.observe_all(true);
+    let block = [&mut whole, &mut parts, &mut all].map(|core| describe(core, &code, 0x1000))[0];
+    for _ in 0..3000 {
+        [&mut whole, &mut parts, &mut all].map(|core| enter(core, block, 0x1000));
+        for n in 0..4 {
+            let at = 0x10_0000 + (r.below(3 << 20) & !r.below(2).wrapping_neg());
+            let bytes = (65 + r.below(4032)).min(4096 - (at & 0xfff)) as u32;
+            let a = touch(at, bytes, r.one_in(2), n);
+            let mut touched = 0;
+            let mut done = 0;
+            while done < bytes {
+                let part = (64 - (at + u64::from(done) & 63) as u32).min(bytes - done);
+                touched |= parts.access(&touch(at + u64::from(done), part, a.write, n), &mut Tables);
+                done += part;
+            }
+            assert_eq!(whole.access(&a, &mut Tables), touched);
+            all.access(&a, &mut Tables);
+        }
+    }
+    [&mut whole, &mut parts, &mut all].map(|core| core.settle(0x1000));
+    let t = user(&mut parts);
+    assert_eq!((&user(&mut whole), &user(&mut all)), (&t, &t));
+    assert!(whole.caches == parts.caches && whole.books == parts.books);
+    let served = [S::LoadL2Hit, S::LoadL3Hit, S::LoadL3Miss, S::StoreL2Hit, S::StlbMissLoads, S::StlbMissStores];
+    assert!(served.iter().all(|s| t[*s] > 50), "{:?}", served.map(|s| t[s]));
+}
+
+#[test]
 fn what_pebs_records_of_a_load_says_where_its_data_was() {
     let mut core = core();
     let block = describe(&mut core, &[0xf0, 0x48, 0x01, 0x08], 0x1000);
