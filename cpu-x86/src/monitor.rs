@@ -47,7 +47,8 @@ pub struct DataAccess {
 
 /// Cache sets touched, one bit for each of the 64 sets that bits 11:6 of an address select: their most recently used line
 /// is another one now. The processor may leave out calls of [`Monitor::access`] for lines that no call since has taken this
-/// place from, and which were written before if this is a write; all ones takes it from all.
+/// place from, and which were written before if this is a write; all ones takes it from all, and so does a happening that
+/// changes memory.
 pub type Touched = u64;
 
 /// A step of control, or of what it does, that may wait to be told.
@@ -56,7 +57,8 @@ pub enum Step {
     /// Control reaches this block, in the page and the ring entered last.
     Block(u32),
     /// The block entered last accesses memory within a line, not at either end of a page. An access to that page (a write,
-    /// if this is one) was told by [`Monitor::access`], and since then no answer was all ones, and nothing happened.
+    /// if this is one) was told by [`Monitor::access`], and since then no answer was all ones, and nothing happened that
+    /// changes memory ([`Happening::changes_memory`]).
     Access {
         /// Physical address / 64, below 2^46.
         line: u64,
@@ -167,6 +169,19 @@ pub enum Happening {
     TakenToNext,
     /// So many cycles went by in C0 in which nothing retired.
     Idled(u64),
+}
+
+impl Happening {
+    /// Does it change translations or cached lines? Then no access may be left out or wait by what was told before.
+    pub const fn changes_memory(&self) -> bool {
+        use Happening as H;
+        match self {
+            H::AddressSpace { .. } | H::FlushTlb { .. } | H::FlushSpace(_) | H::FlushPage(_) => true,
+            H::FlushLine(_) | H::FlushLines => true,
+            H::Delivery { .. } | H::FlushPredictor | H::SelfModified | H::MarkedPage => false,
+            H::Repeated(_) | H::TakenToNext | H::Idled(_) => false,
+        }
+    }
 }
 
 /// An observer of what the processor runs.

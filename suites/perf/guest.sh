@@ -183,6 +183,8 @@ do_metrics() {
 	# Some metrics want more counters at once than the NMI watchdog leaves.
 	echo 0 > /proc/sys/kernel/nmi_watchdog
 	n=0 foreign=0 nan=0 wrong=
+	# A line of an event, but for those of the default: slots and topdown-…
+	own='^ +([0-9,]+|<[a-z ]+>) +[A-Za-z0-9_]+[._/]'
 	case $(perf version) in 'perf version 6.1.'*) old=1 ;; *) old= ;; esac
 	for m in $(perf list --raw-dump metrics 2> err); do
 		n=$((n + 1))
@@ -190,13 +192,13 @@ do_metrics() {
 		short=$(echo "$m" | cut -c1-50)
 		# Those of memory, links, I/O and packages have PMUs of their own, which are not there. perf 6.1 measures its default instead.
 		if grep -q 'event syntax error' out && grep -qE 'UNC_|uncore_|cstate_' out; then foreign=$((foreign + 1)); continue; fi
-		if [ "$old" ] && ! grep -qF "$short" out && grep -q '# .*Fetch Latency' out; then foreign=$((foreign + 1)); echo "# of another PMU: $m"; continue; fi
+		if [ "$old" ] && ! grep -qF "$short" out && ! grep -qE "$own" out; then foreign=$((foreign + 1)); echo "# of another PMU: $m"; continue; fi
 		# With dozens of events to take turns each needs a while.
 		grep -q 'not counted' out && perf stat -M "$m" -a -- timeout 1 sh -c 'while :; do :; done' > out 2>&1
 		if grep -qE 'not counted|not supported|syntax error' out; then wrong="$wrong $m"; sed "s/^/# $m: /" out
 		elif grep -F "$short" out > shown; then grep -q ' nan ' shown && nan=$((nan + 1)) && echo "# nan: $m"
 		# Where it divides by zero perf 6.1 shows the events alone.
-		elif [ "$old" ] && grep -qE '^ +[0-9,]+ +[A-Za-z]+[._/]' out; then nan=$((nan + 1)); echo "# nan: $m"
+		elif [ "$old" ] && grep -qE "$own" out; then nan=$((nan + 1)); echo "# nan: $m"
 		else wrong="$wrong $m"; sed "s/^/# $m: /" out; fi
 	done
 	echo 1 > /proc/sys/kernel/nmi_watchdog

@@ -216,7 +216,9 @@ impl Cpu {
     /// Tells the monitor of something else.
     pub(crate) fn happened(&mut self, what: Happening) {
         if self.hot.watched {
-            self.tell_all();
+            if what.changes_memory() {
+                self.tell_all();
+            }
             self.tell_next();
             self.with_monitor(|monitor, _| monitor.happened(what));
         }

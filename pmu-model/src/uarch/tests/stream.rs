@@ -320,7 +320,9 @@ impl Teller<'_> {
             if !s.faults {
                 self.core.settle(s.to);
             }
-            self.filter.forget();
+            if what.changes_memory() {
+                self.filter.forget();
+            }
             self.core.happened(what);
         }
     }
