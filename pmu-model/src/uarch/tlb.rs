@@ -176,7 +176,7 @@ impl First {
     }
 }
 
-/// A set of `ways` in LRU order: the second level and the paging-structure caches.
+/// Sets of `ways` in LRU order, what is free behind: the second level and the paging-structure caches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Ordered {
     mask: usize,
@@ -227,15 +227,24 @@ impl Ordered {
             for size in 0..3 {
                 let page = page(linear, size);
                 while let Some(way) = self.way(page, size, pcid) {
-                    self.set(page)[way] = NO_ENTRY;
+                    let set = self.set(page);
+                    set.copy_within(way + 1.., way);
+                    set[set.len() - 1] = NO_ENTRY;
                 }
             }
             return;
         }
         self.held.retain(|set| {
             let ways = &mut self.entries[set * self.ways..(set + 1) * self.ways];
-            ways.iter_mut().filter(|e| **e != NO_ENTRY && flush.takes(**e)).for_each(|e| *e = NO_ENTRY);
-            ways.iter().any(|e| *e != NO_ENTRY)
+            let mut left = 0;
+            for way in 0..ways.len() {
+                if ways[way] != NO_ENTRY && !flush.takes(ways[way]) {
+                    ways[left] = ways[way];
+                    left += 1;
+                }
+            }
+            ways[left..].fill(NO_ENTRY);
+            left > 0
         });
     }
 }
@@ -445,5 +454,99 @@ impl Tlbs {
         self.second.flush(flush);
         self.structures.iter_mut().for_each(|t| t.flush(Flush::All { global: true }));
         self.hush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uarch::tests::Random;
+
+    /// Any translation of few, and what takes some of them away.
+    fn draw(r: &mut Random) -> (u64, Mapping, u16) {
+        let m = Mapping { size: r.below(3) as u8, global: r.one_in(4) };
+        (r.below(40), m, r.below(3) as u16)
+    }
+
+    fn flush(r: &mut Random) -> Flush {
+        match r.below(6) {
+            0 => Flush::All { global: r.one_in(2) },
+            1 => Flush::Space(r.below(3) as u16),
+            _ => Flush::Page(r.below(40) << SHIFTS[r.below(3) as usize], r.below(3) as u16),
+        }
+    }
+
+    /// Does `flush` take an entry of `page`, by the letter?
+    fn takes(flush: Flush, page: u64, m: Mapping, own: u16) -> bool {
+        match flush {
+            Flush::All { global } => global || !m.global,
+            Flush::Space(pcid) => !m.global && own == pcid,
+            Flush::Page(linear, pcid) => linear >> SHIFTS[usize::from(m.size)] == page && (m.global || own == pcid),
+        }
+    }
+
+    #[test]
+    fn a_set_in_order_does_what_a_list_does_and_fills_what_is_free() {
+        let (mut r, mut tlb) = (Random(5), Ordered::new(Geometry::of(4, 3)));
+        let mut lists: [Vec<(u64, Mapping, u16)>; 4] = [const { Vec::new() }; 4];
+        let mut flushed = 0;
+        for _ in 0..50_000 {
+            if r.one_in(8) {
+                let what = flush(&mut r);
+                tlb.flush(what);
+                for list in &mut lists {
+                    flushed += list.len();
+                    list.retain(|(page, m, pcid)| !takes(what, *page, *m, *pcid));
+                    flushed -= list.len();
+                }
+                continue;
+            }
+            let (page, m, pcid) = draw(&mut r);
+            let list = &mut lists[page as usize & 3];
+            let same = |e: &(u64, Mapping, u16)| e.0 == page && e.1.size == m.size && (e.1.global || e.2 == pcid);
+            let place = list.iter().position(same);
+            let found = tlb.find(page, m.size, pcid);
+            assert_eq!(found, place.map(|n| list[n].1));
+            let entry = match place {
+                Some(n) => list.remove(n),
+                None => {
+                    tlb.insert(page, m, pcid);
+                    (page, m, pcid)
+                }
+            };
+            list.insert(0, entry);
+            list.truncate(3);
+        }
+        assert!(flushed > 1000, "{flushed}");
+    }
+
+    #[test]
+    fn a_flush_of_the_first_level_takes_what_it_names_and_nothing_else() {
+        let (mut r, mut tlb) = (Random(6), First::new(Geometry::of(4, 3)));
+        let held = |tlb: &First| -> Vec<u64> { tlb.entries.iter().copied().filter(|e| *e != NO_ENTRY).collect() };
+        let (mut kept, mut taken) = (0, 0);
+        for _ in 0..50_000 {
+            if r.one_in(8) {
+                let what = flush(&mut r);
+                let (before, after) = (held(&tlb), {
+                    tlb.flush(what);
+                    held(&tlb)
+                });
+                let stays = |e: &u64| {
+                    let m = Mapping { size: (e >> 13 & 3) as u8, global: e & GLOBAL != 0 };
+                    !takes(what, e >> 15, m, (e & 0xfff) as u16)
+                };
+                assert_eq!(after, before.iter().copied().filter(stays).collect::<Vec<u64>>());
+                (kept, taken) = (kept + after.len(), taken + before.len() - after.len());
+                continue;
+            }
+            let (page, m, pcid) = draw(&mut r);
+            match tlb.find(page, m.size, pcid) {
+                Some((set, way)) => tlb.mark(set, way),
+                None => tlb.insert(page, m, pcid),
+            };
+            assert!(tlb.find(page, m.size, pcid).is_some());
+        }
+        assert!(kept > 1000 && taken > 1000, "{kept} {taken}");
     }
 }
