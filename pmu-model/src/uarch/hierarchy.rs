@@ -77,10 +77,15 @@ impl Hierarchy {
     pub fn data(&mut self, line: u64, store: Store, request: Request, t: &mut Totals) -> (Level, u64) {
         let flags = if store == Store::No { 0 } else { DIRTY };
         match self.l1d.touch(line, flags) {
-            Found::First => return (Level::L1, 0),
-            Found::Moved => return (Level::L1, set(line)),
-            Found::Not => {}
+            Found::First => (Level::L1, 0),
+            Found::Moved => (Level::L1, set(line)),
+            Found::Not => (self.fetch(line, store, request, t), set(line)),
         }
+    }
+
+    /// Accesses `line`, which is not in the L1D: it is from now on. Returns where it was.
+    pub fn fetch(&mut self, line: u64, store: Store, request: Request, t: &mut Totals) -> Level {
+        let flags = if store == Store::No { 0 } else { DIRTY };
         let (level, flags) = match store {
             Store::Streaming => {
                 t[Signal::StreamingWrites] += 1;
@@ -97,7 +102,7 @@ impl Hierarchy {
         {
             self.fill_l2(gone.line, DIRTY, t);
         }
-        (level, set(line))
+        level
     }
 
     /// Accesses `line` in the L1D, if it is there.

@@ -103,14 +103,23 @@ impl Core {
     /// Instruction `n` of the pending run accesses `line`; its translation changes nothing.
     pub(super) fn pass_access(&mut self, line: u64, write: bool, n: u32) {
         if !self.caches.hits(line, write) {
-            let memory = self.reach(n);
-            // Somewhere within the line.
-            let at = line << 6 | WITHIN;
-            let access = DataAccess { linear: at, physical: Gpa(at), bytes: 1, write, instruction: n };
-            self.serve(&access, memory, &Translated::default());
-        }
-        if let Some(p) = self.pending.as_mut().filter(|p| p.ran.is_none()) {
+            self.pass_miss(line, write, n);
+        } else if let Some(p) = self.pending.as_mut().filter(|p| p.ran.is_none()) {
             p.last = (WITHIN, n);
+        }
+    }
+
+    /// As [`Core::pass_access`], of a line that is not in the L1D.
+    pub(super) fn pass_miss(&mut self, line: u64, write: bool, n: u32) {
+        let memory = self.reach(n);
+        // Somewhere within the line.
+        let at = line << 6 | WITHIN;
+        let a = DataAccess { linear: at, physical: Gpa(at), bytes: 1, write, instruction: n };
+        let (store, request) = kind(&a, memory);
+        let level = self.caches.fetch(line, store, request, self.books.totals.of_mut(self.books.ring));
+        self.charge(level, !write || memory.is_some_and(|m| m.modifies), 1);
+        if let (Some(memory), Some(p)) = (memory, &mut self.pending) {
+            note(p, &mut self.outcomes, &a, memory, level, false);
         }
     }
 

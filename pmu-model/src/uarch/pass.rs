@@ -46,7 +46,7 @@ impl Core {
             return 0;
         }
         let (mut number, mut at, mut last, mut passed) = (p.number, p.at, p.last, 0);
-        let mut synchronizes = false;
+        let (mut synchronizes, mut missed) = (false, None);
         while let Some(step) = steps.get(passed) {
             match step.step() {
                 Step::Block(next) => {
@@ -66,15 +66,20 @@ impl Core {
                     }
                 }
                 Step::Access { line, write, instruction } => {
+                    passed += 1;
                     if !self.caches.hits(line, write) {
+                        missed = Some((line, write, instruction));
                         break;
                     }
-                    (last, passed) = ((WITHIN, instruction.into()), passed + 1);
+                    last = (WITHIN, instruction.into());
                 }
             }
         }
         if passed > 0 {
             self.pending = Some(Pending { synchronizes, last, ..Pending::new(number, at, self.books.ring) });
+        }
+        if let Some((line, write, instruction)) = missed {
+            self.pass_miss(line, write, instruction.into());
         }
         passed
     }

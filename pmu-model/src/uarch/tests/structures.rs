@@ -292,15 +292,16 @@ fn a_run_of_lines_is_what_its_parts_are() {
     all.observe_all(true);
     let block = [&mut whole, &mut parts, &mut all].map(|core| describe(core, &code, 0x1000))[0];
     for _ in 0..3000 {
-        [&mut whole, &mut parts, &mut all].map(|core| enter(core, block, 0x1000));
+        for core in [&mut whole, &mut parts, &mut all] {
+            enter(core, block, 0x1000);
+        }
         for n in 0..4 {
             let at = 0x10_0000 + (r.below(3 << 20) & !r.below(2).wrapping_neg());
             let bytes = (65 + r.below(4032)).min(4096 - (at & 0xfff)) as u32;
             let a = touch(at, bytes, r.one_in(2), n);
-            let mut touched = 0;
-            let mut done = 0;
+            let (mut touched, mut done) = (0, 0);
             while done < bytes {
-                let part = (64 - (at + u64::from(done) & 63) as u32).min(bytes - done);
+                let part = (64 - ((at + u64::from(done)) & 63) as u32).min(bytes - done);
                 touched |= parts.access(&touch(at + u64::from(done), part, a.write, n), &mut Tables);
                 done += part;
             }
@@ -308,7 +309,9 @@ fn a_run_of_lines_is_what_its_parts_are() {
             all.access(&a, &mut Tables);
         }
     }
-    [&mut whole, &mut parts, &mut all].map(|core| core.settle(0x1000));
+    for core in [&mut whole, &mut parts, &mut all] {
+        core.settle(0x1000);
+    }
     let t = user(&mut parts);
     assert_eq!((&user(&mut whole), &user(&mut all)), (&t, &t));
     assert!(whole.caches == parts.caches && whole.books == parts.books);
