@@ -3,7 +3,7 @@
 //! A branch that went one way only is predicted to go there again and touches nothing else; one not seen yet is predicted
 //! not taken. The others are predicted by the longest history that knows them (timing.md 3.7).
 
-use super::history::{Path, Sight, View};
+use super::history::History;
 
 const FILTER: usize = 16 << 10;
 const BASE: usize = 8 << 10;
@@ -59,7 +59,6 @@ pub(super) struct Direction {
     filter: Box<[u16; FILTER]>,
     base: Box<[u8; BASE]>,
     tagged: Box<[[Entry; TAGGED]; 3]>,
-    view: View<Seen>,
     /// Four bits: at eight and more a new entry's prediction is not trusted.
     distrust: u8,
     /// A pseudo-random sequence: which table gets a new entry.
@@ -68,24 +67,15 @@ pub(super) struct Direction {
     settled: Option<(u64, bool)>,
 }
 
-/// What the tagged tables see of the path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen;
-impl Sight for Seen {
-    const LENGTHS: &[usize] = &[32, 128, 388];
-    const INDEX: usize = 11;
-    const TAG: usize = 10;
-}
-
 /// Where the tagged tables are looked at.
 struct Places([(usize, u16); 3]);
 
 impl Places {
     #[inline(always)]
-    fn of(pc: u64, view: &View<Seen>) -> Places {
+    fn of(pc: u64, history: &History) -> Places {
         let pc = (pc ^ pc >> 32) as u32;
         Places([0, 1, 2].map(|t| {
-            let (index, tag) = (view.index(t), view.tag(t));
+            let (index, tag) = (history.index(t), history.tag(t));
             let at = pc ^ pc >> (11 - t) ^ index;
             let tag = (pc ^ pc >> 11 ^ index >> 3 ^ tag << 1) & 0x7ff;
             (at as usize & (TAGGED - 1), tag as u16)
@@ -104,7 +94,6 @@ impl Direction {
             filter: Box::new([0; FILTER]),
             base: Box::new([1; BASE]),
             tagged: Box::new([[empty; TAGGED]; 3]),
-            view: View::new(),
             distrust: 8,
             lfsr: 0xace1,
             settled: None,
@@ -119,15 +108,15 @@ impl Direction {
 
     /// Predicts which way the branch at `pc` goes, and learns that it was `taken` or not.
     #[inline(always)]
-    pub fn predict(&mut self, pc: u64, taken: bool, at: &Filtered, path: &Path) -> bool {
+    pub fn predict(&mut self, pc: u64, taken: bool, at: &Filtered, history: &mut History) -> bool {
         if self.filter[usize::from(at.index) % FILTER] != at.tag | BOTH {
             return self.ask_filter(pc, taken, at);
         }
-        if self.settled == Some((pc, taken)) && self.view.is_steady(path) {
-            self.view.stay_steady();
+        if self.settled == Some((pc, taken)) && history.is_steady() {
+            history.stay_steady();
             return taken;
         }
-        self.ask_tables(pc, taken, path)
+        self.ask_tables(pc, taken, history)
     }
 
     /// As [`Direction::predict`], for a branch that went one way at most.
@@ -146,9 +135,9 @@ impl Direction {
 
     /// As [`Direction::predict`], for a branch that went both ways.
     #[inline(never)]
-    fn ask_tables(&mut self, pc: u64, taken: bool, path: &Path) -> bool {
-        self.view.catch_up(path);
-        let [first, second, third] = Places::of(pc, &self.view).0;
+    fn ask_tables(&mut self, pc: u64, taken: bool, history: &mut History) -> bool {
+        history.catch_up();
+        let [first, second, third] = Places::of(pc, history).0;
         let [a, b, c] = [self.tagged[0][first.0], self.tagged[1][second.0], self.tagged[2][third.0]];
         let base = self.base[base_index(pc)];
         // The longest history that knows it, and what the next one says.
@@ -172,13 +161,13 @@ impl Direction {
             return taken;
         }
         self.settled = None;
-        self.learn(pc, taken)
+        self.learn(pc, taken, history)
     }
 
     /// Predicts by the tables, and teaches them.
     #[inline(never)]
-    fn learn(&mut self, pc: u64, taken: bool) -> bool {
-        let places = Places::of(pc, &self.view);
+    fn learn(&mut self, pc: u64, taken: bool, history: &History) -> bool {
+        let places = Places::of(pc, history);
         let hit = |t: usize, all: &[[Entry; TAGGED]; 3]| all[t][places.0[t].0].tag == places.0[t].1;
         let provider = (0..3).rev().find(|&t| hit(t, &self.tagged));
         let base = self.base[base_index(pc)] >= 2;

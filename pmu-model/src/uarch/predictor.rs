@@ -1,7 +1,7 @@
 //! Branch prediction: direction, target, return address, and who knows the branch at all (timing.md 3.7).
 
 use super::direction::{Direction, Filtered};
-use super::history::{Path, Sight, View, departure, footprint};
+use super::history::{History, departure, footprint};
 use super::parameters::{Geometry, Parameters};
 use super::taken::BranchKind;
 
@@ -63,15 +63,6 @@ impl Btb {
 const LAST: usize = 2 << 10;
 const INDIRECT: usize = 1 << 10;
 
-/// What the two tables of targets see of the path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen;
-impl Sight for Seen {
-    const LENGTHS: &[usize] = &[32, 128];
-    const INDEX: usize = 10;
-    const TAG: usize = 9;
-}
-
 /// A target of an indirect branch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Target {
@@ -84,13 +75,12 @@ struct Target {
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Predictor {
-    path: Path,
-    view: View<Seen>,
+    history: History,
     direction: Direction,
     btb: [Btb; 3],
     /// Last targets of indirect branches, by address.
     last: Box<[u64]>,
-    /// By path, short and long.
+    /// By the two shorter histories.
     targets: [Box<[Target]>; 2],
     returns: Box<[u64]>,
     top: usize,
@@ -121,8 +111,7 @@ pub(super) struct Resolved {
 impl Predictor {
     pub fn new(p: &Parameters) -> Predictor {
         Predictor {
-            path: Path::new(),
-            view: View::new(),
+            history: History::new(),
             direction: Direction::new(),
             btb: p.btb.map(Btb::new),
             last: vec![0; LAST].into(),
@@ -154,9 +143,9 @@ impl Predictor {
         let mut v = Verdict::default();
         match b.kind {
             BranchKind::Conditional => {
-                let (at, path) = (&site.filter, &self.path);
+                let (at, history) = (&site.filter, &mut self.history);
                 v.mispredicted = !self.direction.goes_as_ever(at, b.taken)
-                    && self.direction.predict(b.from, b.taken, at, path) != b.taken;
+                    && self.direction.predict(b.from, b.taken, at, history) != b.taken;
             }
             BranchKind::IndirectJump | BranchKind::IndirectCall => v.mispredicted = self.target(b.from, b.to) != b.to,
             BranchKind::Return => v.mispredicted = self.pop() != b.to,
@@ -173,7 +162,7 @@ impl Predictor {
                 v.level = known.unwrap_or(2);
                 v.unknown = known.is_none() && !v.mispredicted;
             }
-            self.path.taken(footprint(site.departure, b.to));
+            self.history.taken(footprint(site.departure, b.to));
         }
         v
     }
@@ -183,8 +172,8 @@ impl Predictor {
     #[inline(always)]
     pub fn repeat(&mut self, from: u64, to: u64, site: &Site) -> bool {
         let wrong = !self.direction.goes_as_ever(&site.filter, true)
-            && !self.direction.predict(from, true, &site.filter, &self.path);
-        self.path.taken(footprint(site.departure, to));
+            && !self.direction.predict(from, true, &site.filter, &mut self.history);
+        self.history.taken(footprint(site.departure, to));
         wrong
     }
 
@@ -210,10 +199,10 @@ impl Predictor {
     /// Predicts the target of the indirect branch at `pc`, and learns that it is `to`.
     #[inline(never)]
     fn target(&mut self, pc: u64, to: u64) -> u64 {
-        self.view.catch_up(&self.path);
+        self.history.catch_up();
         let last = (pc ^ pc >> 11) as usize & (LAST - 1);
         let place = |t: usize| {
-            let (index, tag) = (self.view.index(t), self.view.tag(t));
+            let (index, tag) = (self.history.index(t), self.history.tag(t));
             let at = (pc as u32 ^ (pc >> 10) as u32 ^ index) as usize & (INDIRECT - 1);
             (at, ((pc >> 2) as u32 ^ tag << 1 ^ index >> 2) as u16 | 0x8000)
         };
