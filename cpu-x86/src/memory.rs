@@ -349,7 +349,7 @@ impl Cpu {
         let tag = if access == Access::Write { e.write } else { e.read };
         if tag == at & !0xfff && access != Access::Execute {
             let host = at.wrapping_add(e.addend) as *mut u8;
-            return Ok(Place::Host { host, page: (e.page >> 2) as usize });
+            return Ok(Place::Host { host, page: e.host_page() as usize });
         }
         self.place_by_walk(at, access, who, context)
     }

@@ -76,6 +76,8 @@ pub struct Packed(u64);
 impl Packed {
     const ACCESS: u64 = 1 << 63;
     const WRITE: u64 = 1 << 62;
+    const INSTRUCTION: u32 = 56;
+    const LINE: u64 = (1 << Packed::INSTRUCTION) - 1;
 
     /// Control reaches block `number`.
     #[inline]
@@ -87,7 +89,7 @@ impl Packed {
     #[inline]
     pub fn access(line: u64, write: bool, instruction: u8) -> Packed {
         let what = if write { Packed::ACCESS | Packed::WRITE } else { Packed::ACCESS };
-        Packed(what | u64::from(instruction & 63) << 56 | line & ((1 << 56) - 1))
+        Packed(what | u64::from(instruction & 63) << Packed::INSTRUCTION | line & Packed::LINE)
     }
 
     /// What it is.
@@ -96,8 +98,8 @@ impl Packed {
         if self.0 & Packed::ACCESS == 0 {
             return Step::Block(self.0 as u32);
         }
-        let instruction = (self.0 >> 56 & 63) as u8;
-        Step::Access { line: self.0 & ((1 << 56) - 1), write: self.0 & Packed::WRITE != 0, instruction }
+        let instruction = (self.0 >> Packed::INSTRUCTION & 63) as u8;
+        Step::Access { line: self.0 & Packed::LINE, write: self.0 & Packed::WRITE != 0, instruction }
     }
 }
 

@@ -105,7 +105,7 @@ pub(crate) unsafe fn host<Eye: Watch, const W: usize, const WRITE: bool>(cpu: &m
         let tag = if WRITE { e.write } else { e.read };
         if at.wrapping_sub(tag) <= 4096 - (1 << W) {
             if Eye::ON && !cpu.hot.is_recent(at, 1 << W, WRITE) {
-                cpu.observe_at(at, u64::from((e.page >> 2) as u32), 1 << W, WRITE);
+                cpu.observe_at(at, e.host_page(), 1 << W, WRITE);
             }
             return Some(at.wrapping_add(e.addend) as *mut u8);
         }

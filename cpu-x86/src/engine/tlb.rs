@@ -26,6 +26,14 @@ pub(crate) struct Entry {
     pub page: u64,
 }
 
+impl Entry {
+    /// The host page it leads to: offset in the mapping / 4096.
+    #[inline(always)]
+    pub const fn host_page(&self) -> u64 {
+        self.page >> 2
+    }
+}
+
 const LARGE: u64 = 1;
 const GLOBAL: u64 = 2;
 
@@ -142,7 +150,7 @@ impl Context {
     /// Takes away write access to host page `page`, which now holds decoded code.
     pub fn protect(&mut self, page: usize) {
         for (i, e) in self.entries.iter_mut().enumerate() {
-            if e.page >> 2 == page as u64 {
+            if e.host_page() == page as u64 {
                 e.write = unreachable_tag(i);
             }
         }

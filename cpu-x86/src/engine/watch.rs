@@ -99,7 +99,7 @@ impl Cpu {
     /// Tells the monitor of an access that lies within a page and whose translation the TLB holds.
     pub(crate) fn observe(&mut self, at: u64, bytes: u64, write: bool) {
         let e = &self.contexts[self.context_of(self.who())].entries[tlb::index(at)];
-        self.observe_at(at, u64::from((e.page >> 2) as u32), bytes, write);
+        self.observe_at(at, e.host_page(), bytes, write);
     }
 
     /// As [`Cpu::observe`], on host page `host`: at once, or later if that makes no difference.
@@ -179,7 +179,7 @@ impl Cpu {
     pub(crate) fn observe_run(&mut self, at: u64, bytes: usize, write: bool) {
         if self.hot.watched {
             let e = &self.contexts[self.context_of(self.who())].entries[tlb::index(at)];
-            self.observe_host(at, (e.page >> 2) as usize, bytes, write);
+            self.observe_host(at, e.host_page() as usize, bytes, write);
         }
     }
 

@@ -33,6 +33,14 @@ pub(super) struct Memory {
     pub repeats: bool,
 }
 
+impl Memory {
+    /// Does an access of it load, which is told as a write or not?
+    #[inline]
+    pub fn loads(self, write: bool) -> bool {
+        !write || self.modifies
+    }
+}
+
 /// Executes at least one, two, three, four micro-ops.
 pub(super) const EXECUTES: [Signal; 4] = [Signal::Executes1, Signal::Executes2, Signal::Executes3, Signal::Executes4];
 

@@ -63,6 +63,12 @@ pub(super) enum Store {
     Streaming,
 }
 
+/// What an access makes of its line.
+#[inline]
+fn flags(write: bool) -> u32 {
+    if write { DIRTY } else { 0 }
+}
+
 /// The bit of the L1D set that holds `line`.
 fn set(line: u64) -> u64 {
     1 << (line & 63)
@@ -75,8 +81,7 @@ impl Hierarchy {
 
     /// Accesses `line` in the L1D. Returns where it was, and the set whose most recent line changed.
     pub fn data(&mut self, line: u64, store: Store, request: Request, t: &mut Totals) -> (Level, u64) {
-        let flags = if store == Store::No { 0 } else { DIRTY };
-        match self.l1d.touch(line, flags) {
+        match self.l1d.touch(line, flags(store != Store::No)) {
             Found::First => (Level::L1, 0),
             Found::Moved => (Level::L1, set(line)),
             Found::Not => (self.fetch(line, store, request, t), set(line)),
@@ -85,7 +90,6 @@ impl Hierarchy {
 
     /// Accesses `line`, which is not in the L1D: it is from now on. Returns where it was.
     pub fn fetch(&mut self, line: u64, store: Store, request: Request, t: &mut Totals) -> Level {
-        let flags = if store == Store::No { 0 } else { DIRTY };
         let (level, flags) = match store {
             Store::Streaming => {
                 t[Signal::StreamingWrites] += 1;
@@ -93,7 +97,7 @@ impl Hierarchy {
                 self.l3.remove(line);
                 (Level::L1, STREAMED | DIRTY)
             }
-            _ => (self.beyond(line, request, t), flags),
+            _ => (self.beyond(line, request, t), flags(store != Store::No)),
         };
         t[Signal::L1dReplacements] += 1;
         if let Some(gone) = self.l1d.fill(line, flags)
@@ -108,7 +112,7 @@ impl Hierarchy {
     /// Accesses `line` in the L1D, if it is there.
     #[inline]
     pub fn hits(&mut self, line: u64, write: bool) -> bool {
-        self.l1d.touch(line, if write { DIRTY } else { 0 }) != Found::Not
+        self.l1d.touch(line, flags(write)) != Found::Not
     }
 
     /// Fetches `line` from the L1I, if it is there.

@@ -117,7 +117,7 @@ impl Core {
         let a = DataAccess { linear: at, physical: Gpa(at), bytes: 1, write, instruction: n };
         let (store, request) = kind(&a, memory);
         let level = self.caches.fetch(line, store, request, self.books.totals.of_mut(self.books.ring));
-        self.charge(level, !write || memory.is_some_and(|m| m.modifies), 1);
+        self.charge(level, memory.unwrap_or_default().loads(write), 1);
         if let (Some(memory), Some(p)) = (memory, &mut self.pending) {
             note(p, &mut self.outcomes, &a, memory, level, false);
         }
@@ -151,7 +151,7 @@ impl Core {
             touched |= bit;
             done += next.bytes;
         }
-        let loads = !a.write || memory.is_some_and(|m| m.modifies);
+        let loads = memory.unwrap_or_default().loads(a.write);
         for level in Level::ALL.into_iter().filter(|level| lines[*level as usize] > 0) {
             self.charge(level, loads, lines[level as usize]);
             if let (Some(memory), Some(p)) = (memory, &mut self.pending) {
@@ -167,7 +167,7 @@ impl Core {
     #[inline]
     fn note_last(&mut self, a: &DataAccess, memory: Memory, info: MemoryInfo) {
         let nth = self.books.retired() + u64::from(a.instruction) + 1;
-        if !a.write || memory.modifies {
+        if memory.loads(a.write) {
             (self.memory.load, self.memory.loaded) = (info, nth);
         }
         if a.write {
@@ -230,7 +230,7 @@ impl Core {
     /// Takes an access that is translated so through the caches, and notes what became of it. Returns the sets it touched.
     #[inline]
     fn serve(&mut self, a: &DataAccess, memory: Option<Memory>, t: &Translated) -> Touched {
-        let loads = !a.write || memory.is_some_and(|m| m.modifies);
+        let loads = memory.unwrap_or_default().loads(a.write);
         let (store, request) = kind(a, memory);
         let (first, last) = (a.physical.0 >> 6, a.physical.0.wrapping_add(u64::from(a.bytes.max(1)) - 1) >> 6);
         let totals = self.books.totals.of_mut(self.books.ring);
@@ -328,7 +328,7 @@ fn note(p: &mut Pending, o: &mut Outcomes, a: &DataAccess, memory: Memory, level
         p.noted = true;
         o.clear();
     }
-    let loads = !a.write || memory.modifies;
+    let loads = memory.loads(a.write);
     let of_load = match level {
         Level::L1 => None,
         Level::L2 => Some(Outcome::LoadL2),

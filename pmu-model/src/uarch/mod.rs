@@ -368,7 +368,10 @@ impl Monitor for Core {
             }
             Happening::FlushTlb { global } => self.flush_tlbs(Flush::All { global }),
             Happening::FlushSpace(pcid) => self.flush_tlbs(Flush::Space(pcid)),
-            Happening::FlushPage(linear) => self.flush_tlbs(Flush::Page(linear, self.tlbs.pcid())),
+            Happening::FlushPage(linear) => {
+                self.tlbs.flush_page(linear);
+                self.front.forget_page();
+            }
             Happening::FlushLine(at) => {
                 self.caches.flush_line(at.0 >> 6);
                 self.front.flush_line(at.0 >> 6);

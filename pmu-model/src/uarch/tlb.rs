@@ -43,16 +43,13 @@ fn entry(page: u64, m: Mapping, pcid: u16) -> u64 {
 pub(super) enum Flush {
     All { global: bool },
     Space(u16),
-    Page(u64, u16),
 }
 
 impl Flush {
-    /// Does it take entry `e`? That of a page is looked up instead.
     fn takes(self, e: u64) -> bool {
         match self {
             Flush::All { global } => global || e & GLOBAL == 0,
             Flush::Space(pcid) => e & GLOBAL == 0 && e & 0xfff == u64::from(pcid),
-            Flush::Page(..) => false,
         }
     }
 }
@@ -150,16 +147,16 @@ impl First {
         self.mark(set, way)
     }
 
-    fn flush(&mut self, flush: Flush) {
-        if let Flush::Page(linear, pcid) = flush {
-            for size in 0..3 {
-                while let Some((set, way)) = self.find(page(linear, size), size, pcid) {
-                    self.entries[set * self.ways + way] = NO_ENTRY;
-                    self.used[set] &= !(1 << way);
-                }
+    fn flush_page(&mut self, linear: u64, pcid: u16) {
+        for size in 0..3 {
+            while let Some((set, way)) = self.find(page(linear, size), size, pcid) {
+                self.entries[set * self.ways + way] = NO_ENTRY;
+                self.used[set] &= !(1 << way);
             }
-            return;
         }
+    }
+
+    fn flush(&mut self, flush: Flush) {
         self.held.retain(|set| {
             let ways = &mut self.entries[set * self.ways..(set + 1) * self.ways];
             let mut left = false;
@@ -222,18 +219,18 @@ impl Ordered {
         set[0] = entry(page, m, pcid);
     }
 
-    fn flush(&mut self, flush: Flush) {
-        if let Flush::Page(linear, pcid) = flush {
-            for size in 0..3 {
-                let page = page(linear, size);
-                while let Some(way) = self.way(page, size, pcid) {
-                    let set = self.set(page);
-                    set.copy_within(way + 1.., way);
-                    set[set.len() - 1] = NO_ENTRY;
-                }
+    fn flush_page(&mut self, linear: u64, pcid: u16) {
+        for size in 0..3 {
+            let page = page(linear, size);
+            while let Some(way) = self.way(page, size, pcid) {
+                let set = self.set(page);
+                set.copy_within(way + 1.., way);
+                set[set.len() - 1] = NO_ENTRY;
             }
-            return;
         }
+    }
+
+    fn flush(&mut self, flush: Flush) {
         self.held.retain(|set| {
             let ways = &mut self.entries[set * self.ways..(set + 1) * self.ways];
             let mut left = 0;
@@ -442,16 +439,25 @@ impl Tlbs {
         }
     }
 
-    /// The address space in force.
-    pub fn pcid(&self) -> u16 {
-        self.pcid
-    }
-
     pub fn flush(&mut self, flush: Flush) {
         self.loads.iter_mut().for_each(|t| t.flush(flush));
         self.fetches.iter_mut().for_each(|t| t.flush(flush));
         self.stores.flush(flush);
         self.second.flush(flush);
+        self.forget_structures();
+    }
+
+    /// The translation of `linear` in the address space in force goes, and a global one.
+    pub fn flush_page(&mut self, linear: u64) {
+        let pcid = self.pcid;
+        self.loads.iter_mut().for_each(|t| t.flush_page(linear, pcid));
+        self.fetches.iter_mut().for_each(|t| t.flush_page(linear, pcid));
+        self.stores.flush_page(linear, pcid);
+        self.second.flush_page(linear, pcid);
+        self.forget_structures();
+    }
+
+    fn forget_structures(&mut self) {
         self.structures.iter_mut().for_each(|t| t.flush(Flush::All { global: true }));
         self.hush();
     }
@@ -468,20 +474,26 @@ mod tests {
         (r.below(40), m, r.below(3) as u16)
     }
 
-    fn flush(r: &mut Random) -> Flush {
+    #[derive(Clone, Copy)]
+    enum Goes {
+        Those(Flush),
+        Page(u64, u16),
+    }
+
+    fn flush(r: &mut Random) -> Goes {
         match r.below(6) {
-            0 => Flush::All { global: r.one_in(2) },
-            1 => Flush::Space(r.below(3) as u16),
-            _ => Flush::Page(r.below(40) << SHIFTS[r.below(3) as usize], r.below(3) as u16),
+            0 => Goes::Those(Flush::All { global: r.one_in(2) }),
+            1 => Goes::Those(Flush::Space(r.below(3) as u16)),
+            _ => Goes::Page(r.below(40) << SHIFTS[r.below(3) as usize], r.below(3) as u16),
         }
     }
 
-    /// Does `flush` take an entry of `page`, by the letter?
-    fn takes(flush: Flush, page: u64, m: Mapping, own: u16) -> bool {
-        match flush {
-            Flush::All { global } => global || !m.global,
-            Flush::Space(pcid) => !m.global && own == pcid,
-            Flush::Page(linear, pcid) => linear >> SHIFTS[usize::from(m.size)] == page && (m.global || own == pcid),
+    /// Does `what` take an entry of `page`, by the letter?
+    fn takes(what: Goes, page: u64, m: Mapping, own: u16) -> bool {
+        match what {
+            Goes::Those(Flush::All { global }) => global || !m.global,
+            Goes::Those(Flush::Space(pcid)) => !m.global && own == pcid,
+            Goes::Page(linear, pcid) => linear >> SHIFTS[usize::from(m.size)] == page && (m.global || own == pcid),
         }
     }
 
@@ -493,7 +505,10 @@ mod tests {
         for _ in 0..50_000 {
             if r.one_in(8) {
                 let what = flush(&mut r);
-                tlb.flush(what);
+                match what {
+                    Goes::Those(flush) => tlb.flush(flush),
+                    Goes::Page(linear, pcid) => tlb.flush_page(linear, pcid),
+                }
                 for list in &mut lists {
                     flushed += list.len();
                     list.retain(|(page, m, pcid)| !takes(what, *page, *m, *pcid));
@@ -528,10 +543,12 @@ mod tests {
         for _ in 0..50_000 {
             if r.one_in(8) {
                 let what = flush(&mut r);
-                let (before, after) = (held(&tlb), {
-                    tlb.flush(what);
-                    held(&tlb)
-                });
+                let before = held(&tlb);
+                match what {
+                    Goes::Those(flush) => tlb.flush(flush),
+                    Goes::Page(linear, pcid) => tlb.flush_page(linear, pcid),
+                }
+                let after = held(&tlb);
                 let stays = |e: &u64| {
                     let m = Mapping { size: (e >> 13 & 3) as u8, global: e & GLOBAL != 0 };
                     !takes(what, e >> 15, m, (e & 0xfff) as u16)
