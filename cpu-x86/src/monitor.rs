@@ -56,12 +56,14 @@ pub type Touched = u64;
 pub enum Step {
     /// Control reaches this block, in the page and the ring entered last.
     Block(u32),
-    /// The block entered last accesses memory within a line, not at either end of a page. An access to that page (a write,
-    /// if this is one) was told by [`Monitor::access`], and since then no answer was all ones, and nothing happened that
-    /// changes memory ([`Happening::changes_memory`]).
+    /// The block entered last accesses memory within a line, or two that follow each other, not at either end of a page. An
+    /// access to that page (a write, if this is one) was told by [`Monitor::access`], and since then no answer was all ones,
+    /// and nothing happened that changes memory ([`Happening::changes_memory`]).
     Access {
         /// Physical address / 64, below 2^46.
         line: u64,
+        /// Does it have a part in the next line too?
+        splits: bool,
         /// As in [`DataAccess`].
         write: bool,
         /// As in [`DataAccess`], below 64.
@@ -69,7 +71,8 @@ pub enum Step {
     },
 }
 
-/// A [`Step`] in a word: bit 63, is it an access; 62, does it write; 61:56 its instruction; below, the line or the block.
+/// A [`Step`] in a word: bit 63, is it an access; 62, does it write; 61:56 its instruction; 55, does it split; below, the
+/// line or the block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packed(u64);
 
@@ -77,7 +80,8 @@ impl Packed {
     const ACCESS: u64 = 1 << 63;
     const WRITE: u64 = 1 << 62;
     const INSTRUCTION: u32 = 56;
-    const LINE: u64 = (1 << Packed::INSTRUCTION) - 1;
+    const SPLITS: u64 = 1 << 55;
+    const LINE: u64 = Packed::SPLITS - 1;
 
     /// Control reaches block `number`.
     #[inline]
@@ -85,10 +89,11 @@ impl Packed {
         Packed(number as u64)
     }
 
-    /// Instruction `instruction` accesses `line`.
+    /// Instruction `instruction` accesses `line`, and the next one too if it `splits`.
     #[inline]
-    pub fn access(line: u64, write: bool, instruction: u8) -> Packed {
+    pub fn access(line: u64, splits: bool, write: bool, instruction: u8) -> Packed {
         let what = if write { Packed::ACCESS | Packed::WRITE } else { Packed::ACCESS };
+        let what = if splits { what | Packed::SPLITS } else { what };
         Packed(what | u64::from(instruction & 63) << Packed::INSTRUCTION | line & Packed::LINE)
     }
 
@@ -99,7 +104,8 @@ impl Packed {
             return Step::Block(self.0 as u32);
         }
         let instruction = (self.0 >> Packed::INSTRUCTION & 63) as u8;
-        Step::Access { line: self.0 & Packed::LINE, write: self.0 & Packed::WRITE != 0, instruction }
+        let (write, splits) = (self.0 & Packed::WRITE != 0, self.0 & Packed::SPLITS != 0);
+        Step::Access { line: self.0 & Packed::LINE, splits, write, instruction }
     }
 }
 

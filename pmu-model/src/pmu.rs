@@ -21,8 +21,10 @@ pub struct Pmu {
     lbr: Lbr,
     pebs: Pebs,
     core: Box<Core>,
-    /// The signals at the boundary where the unit was told last.
+    /// The signals at the boundary where the unit was told last, unless they are late.
     signals: Signals,
+    /// Nothing that is programmed takes them: they are brought up when they are asked for.
+    late: bool,
     /// The core observes whatever is programmed.
     always: bool,
     /// The core observes.
@@ -82,6 +84,7 @@ impl Pmu {
             pebs: Pebs::default(),
             core: Box::new(Core::new(parameters)),
             signals: Signals::default(),
+            late: false,
             always: false,
             observing: false,
             changed: true,
@@ -129,8 +132,12 @@ impl Pmu {
         }
     }
 
-    /// The signals at the boundary where the unit was told last: at [`Pmu::settle`], those of that boundary.
-    pub fn told(&self) -> &Signals {
+    /// The signals at the boundary where the unit was told last: after [`Pmu::settle`] and before anything more is told,
+    /// those of that boundary.
+    pub fn told(&mut self) -> &Signals {
+        if self.late {
+            self.look(false);
+        }
         &self.signals
     }
 
@@ -146,11 +153,17 @@ impl Pmu {
     }
 
     fn takes_core(&self) -> bool {
-        self.always || self.unit.wants_structures() || self.pebs.enabled_counters() != 0 || self.lbr.is_enabled()
+        self.always || self.takes_signals() || self.lbr.is_enabled()
+    }
+
+    /// Does anything that is programmed count signals?
+    fn takes_signals(&self) -> bool {
+        self.unit.wants_structures() || self.pebs.enabled_counters() != 0
     }
 
     /// Brings the signals up to the boundary, or up to that before the instruction that asks.
     fn look(&mut self, before_last: bool) {
+        self.late = false;
         if self.observing {
             let mut signals = self.core.signals_at(before_last);
             self.tell_inserts(&mut signals);
@@ -229,7 +242,10 @@ impl Pmu {
     /// due are written.
     pub fn settle(&mut self, counts: &Counts, processor: &mut dyn Sampled) -> bool {
         self.changed = true;
-        self.look(false);
+        self.late = !self.takes_signals();
+        if !self.late {
+            self.look(false);
+        }
         let mut requests = self.unit.settle(Now { counts, signals: Some(&self.signals) });
         if self.pebs.enabled_counters() != 0 {
             self.sample(counts, processor);

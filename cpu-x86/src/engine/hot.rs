@@ -121,13 +121,14 @@ impl Quiet {
         Quiet { page: at >> 12 << 1 | u64::from(written), host, line: physical >> 12 << 6 }
     }
 
-    /// The physical line of `bytes` at linear address `at`, on host page `host`, if an access to them may wait.
+    /// The physical line of `bytes` at linear address `at`, on host page `host`, if an access to them may wait; and do they
+    /// run into the next one?
     #[inline(always)]
-    pub fn line(&self, at: u64, host: u64, bytes: u64, write: bool) -> Option<u64> {
+    pub fn line(&self, at: u64, host: u64, bytes: u64, write: bool) -> Option<(u64, bool)> {
         let page = at >> 12;
         let same = if write { self.page == page << 1 | 1 } else { self.page >> 1 == page };
-        let whole = (at & 63) + bytes <= 64 && at & 0xfff != 0 && (at + bytes) & 0xfff != 0;
-        (same && self.host == host && whole).then_some(self.line | at >> 6 & 63)
+        let inside = at & 0xfff != 0 && (at & 0xfff) + bytes < 0x1000 && bytes <= 64;
+        (same && self.host == host && inside).then_some((self.line | at >> 6 & 63, (at & 63) + bytes > 64))
     }
 }
 

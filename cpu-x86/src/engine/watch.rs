@@ -107,19 +107,21 @@ impl Cpu {
     #[inline(never)]
     pub(crate) fn observe_at(&mut self, at: u64, host: u64, bytes: u64, write: bool) {
         let quiet = &self.hot.quiet[(at >> 12) as usize & 63];
-        if let Some(line) = quiet.line(at, host, bytes, write)
-            && self.log_access(line, write)
+        if let Some((line, splits)) = quiet.line(at, host, bytes, write)
+            && self.log_access(line, splits, write)
         {
-            self.hot.recent[(at >> 6 & 63) as usize] = at >> 6 << 1 | u64::from(write);
+            for line in at >> 6..=(at >> 6) + u64::from(splits) {
+                self.hot.recent[(line & 63) as usize] = line << 1 | u64::from(write);
+            }
         } else {
             self.observe_now(at, host, bytes, write);
         }
     }
 
-    /// Logs an access to physical line `line`, if the log has room, by the op that left, if that is one of the block entered
-    /// last.
+    /// Logs an access to physical line `line`, and the next one if it `splits`, if the log has room, by the op that left, if
+    /// that is one of the block entered last.
     #[inline]
-    fn log_access(&mut self, line: u64, write: bool) -> bool {
+    fn log_access(&mut self, line: u64, splits: bool, write: bool) -> bool {
         let (head, n) = (self.hot.head, self.hot.log.len as usize);
         if head.is_null() || n == LOG || self.engine.alone {
             return false;
@@ -130,7 +132,7 @@ impl Cpu {
         if slot >= block.slots.into() {
             return false;
         }
-        self.hot.log.steps[n] = Packed::access(line, write, block.instruction_of(slot) as u8);
+        self.hot.log.steps[n] = Packed::access(line, splits, write, block.instruction_of(slot) as u8);
         self.hot.log.len += 1;
         true
     }

@@ -99,9 +99,9 @@ impl Monitor for Recorder {
                     let d = &self.blocks[block as usize];
                     self.pending = Some((at, d.starts.clone(), d.branch));
                 }
-                Step::Access { line, write, instruction } => {
+                Step::Access { line, splits, write, instruction } => {
                     assert!(usize::from(instruction) < starts.len() - 1, "{step:?}");
-                    self.touch(line, write);
+                    (line..=line + u64::from(splits)).for_each(|line| self.touch(line, write));
                 }
             }
         }

@@ -49,9 +49,8 @@ impl Execution for Executed {
     }
 
     fn alone(&self, counter: Counter) -> u64 {
-        let glance = self.machine.glance();
         let selector = counter.as_fixed().map_or(u32::from(counter.0), |n| 1 << 30 | u32::from(n));
-        let views = glance.pmus[0].views(&glance.cpus[0].counts());
+        let views = self.machine.views(0);
         views.iter().find(|view| view.selector == selector).map_or(0, |view| view.value)
     }
 }

@@ -19,9 +19,8 @@ struct Shown {
 
 fn shown(machine: &mut Machine) -> Vec<Shown> {
     let outcomes = machine.outcomes();
-    let glance = machine.glance();
     let one = |(n, outcome): (usize, Outcome)| {
-        let views = glance.pmus[n].views(&glance.cpus[n].counts());
+        let views = machine.views(n);
         let value = |counter: &CounterOutcome| {
             let selector = counter.counter.as_fixed().map_or(u32::from(counter.counter.0), |n| 1 << 30 | u32::from(n));
             views.iter().find(|view| view.selector == selector).map_or(0, |view| view.value)

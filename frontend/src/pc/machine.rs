@@ -11,7 +11,7 @@ use cpu_x86::{Counts, Cpu, Features, Long64, Table};
 use emu_core::{Gpa, Overlap, Ram, RamError, Time};
 use pmu_model::host::live::{Hosted, Outcome};
 use pmu_model::uarch::Parameters;
-use pmu_model::{Now, Profile};
+use pmu_model::{Now, Profile, View};
 use std::sync::Arc;
 
 /// What to build and start.
@@ -219,8 +219,19 @@ impl Machine {
     }
 
     /// All of it as it stands between two runs.
-    pub fn glance(&self) -> Glance<'_> {
-        Glance { processor: 0, cpus: &self.cpus, pmus: &self.pmus, ram: &self.ram }
+    pub fn glance(&mut self) -> Glance<'_> {
+        self.glance_at(0)
+    }
+
+    /// All of it at the turn of `processor`.
+    pub(super) fn glance_at(&mut self, processor: usize) -> Glance<'_> {
+        let signals = self.pmus.iter_mut().map(|pmu| pmu.told().clone()).collect();
+        Glance { processor, cpus: &self.cpus, signals, ram: &self.ram }
+    }
+
+    /// The counters of `processor`, general ones first, as its PMU was told last.
+    pub fn views(&self, processor: usize) -> Vec<View> {
+        self.pmus[processor].views(&self.cpus[processor].counts())
     }
 
     /// Guest memory.

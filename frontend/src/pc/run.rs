@@ -10,7 +10,7 @@ use super::host::{Host, Idle, View};
 use super::machine::Machine;
 use super::seat::Seat;
 use super::under::Under;
-use super::watch::{Glance, Unwatched, Watch};
+use super::watch::{Unwatched, Watch};
 use cpu_x86::alu::flag;
 use cpu_x86::lapic::{Delivery, Message};
 use cpu_x86::{Exit, Missing};
@@ -237,7 +237,7 @@ impl Machine {
             self.tell(n);
             self.idle[n] = false;
             if due {
-                watch.look(&Glance { processor: n, cpus: &self.cpus, pmus: &self.pmus, ram: &self.ram });
+                watch.look(&self.glance_at(n));
             }
             match exit {
                 Exit::Time => {}

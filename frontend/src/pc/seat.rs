@@ -53,13 +53,13 @@ impl Doors for Seat<'_> {
     }
     fn deadline(&mut self, now: &Counts, ring: Ring) -> u64 {
         let guest = self.pmu.deadline(now, ring);
-        let now = Now { counts: now, signals: Some(self.pmu.told()) };
-        guest.min(self.watch.deadline(self.apic_id as usize, now, ring))
+        let signals = self.watch.takes_signals().then(|| self.pmu.told());
+        guest.min(self.watch.deadline(self.apic_id as usize, Now { counts: now, signals }, ring))
     }
     fn settle(&mut self, now: &Counts, processor: &mut dyn Sampled) -> bool {
         let requested = self.pmu.settle(now, processor);
-        let now = Now { counts: now, signals: Some(self.pmu.told()) };
-        self.due = self.watch.is_due(self.apic_id as usize, now);
+        let signals = self.watch.takes_signals().then(|| self.pmu.told());
+        self.due = self.watch.is_due(self.apic_id as usize, Now { counts: now, signals });
         requested
     }
     fn marked(&mut self, value: u32) {

@@ -193,7 +193,7 @@ fn registers_of_the_pmu_written_before_the_start_count_from_the_first_instructio
         assert_eq!(machine.write_registers(&[(0x1b, 0)]), Err(0x1b), "not the PMU's");
         machine.write_registers(&[(0x186, 0x43_00c0), (0x38f, 1)]).unwrap();
         machine.run(&mut Quiet::default());
-        let view = machine.glance().pmus[0].views(&machine.counts()[0])[0];
+        let view = machine.views(0)[0];
         assert_eq!((view.counting, view.value), (true, since_reset), "after {instructions} instructions");
     }
 }

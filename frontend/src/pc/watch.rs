@@ -7,10 +7,10 @@
 //! [`cpu_x86::MARK_LEAF`] and ECX = the value. An odd value begins region `value >> 1`, an even one ends it. A processor
 //! that knows nothing of this answers the leaf as its highest basic one, and a PC drops the OUT.
 
-use super::Pmu;
 use cpu_x86::{Cpu, Ring};
 use emu_core::Ram;
 use pmu_model::Now;
+use pmu_model::signal::Signals;
 
 /// Where a guest marks points by OUT. Nobody else answers there.
 pub const MARK_PORT: u16 = 0x8950;
@@ -21,8 +21,8 @@ pub struct Glance<'a> {
     pub processor: usize,
     /// All processors.
     pub cpus: &'a [Box<Cpu>],
-    /// Their PMUs.
-    pub pmus: &'a [Pmu],
+    /// What the models of their cores have observed.
+    pub signals: Vec<Signals>,
     /// Guest memory.
     pub ram: &'a Ram,
 }
@@ -36,6 +36,10 @@ impl Glance<'_> {
 
 /// Somebody who looks at the machine from outside.
 pub trait Watch {
+    /// Are signals wanted of [`Watch::deadline`] and [`Watch::is_due`]? A look has them in any case.
+    fn takes_signals(&self) -> bool {
+        false
+    }
     /// How many more instructions may retire on `processor` in `ring` before [`Watch::is_due`] must be asked: a lower
     /// bound. `u64::MAX`: any number.
     fn deadline(&mut self, processor: usize, now: Now<'_>, ring: Ring) -> u64;

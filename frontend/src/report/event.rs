@@ -19,7 +19,7 @@ pub trait Source {
 
 impl Source for Glance<'_> {
     fn value(&self, event: &Event, ring: Ring, processor: usize) -> u64 {
-        let (counts, signals) = (self.cpus[processor].counts(), Some(self.pmus[processor].told()));
+        let (counts, signals) = (self.cpus[processor].counts(), Some(&self.signals[processor]));
         event.count(Now { counts: &counts, signals }, ring)
     }
     fn processors(&self) -> usize {

@@ -242,6 +242,10 @@ fn symbol(symbols: &[Symbol], ip: u64) -> Option<&Symbol> {
 }
 
 impl Watch for Sampler {
+    fn takes_signals(&self) -> bool {
+        self.event.is_observed()
+    }
+
     fn deadline(&mut self, processor: usize, now: Now<'_>, ring: Ring) -> u64 {
         if !self.event.counts_in(ring) {
             return u64::MAX;
@@ -254,7 +258,7 @@ impl Watch for Sampler {
     }
 
     fn look(&mut self, at: &Glance<'_>) {
-        let value = self.value(Now { counts: &at.cpu().counts(), signals: Some(at.pmus[at.processor].told()) });
+        let value = self.value(Now { counts: &at.cpu().counts(), signals: Some(&at.signals[at.processor]) });
         let next = &mut self.next[at.processor];
         if value < *next {
             return;

@@ -63,7 +63,7 @@ impl Outcomes {
 
     /// Adds those of the first `ran` instructions.
     #[inline]
-    fn add(&self, ran: u32, t: &mut Totals) {
+    pub fn add(&self, ran: u32, t: &mut Totals) {
         let those = u64::MAX.checked_shr(64 - ran).unwrap_or(0);
         let (mut left, mut farther) = (self.occurred, 0);
         while left != 0 {

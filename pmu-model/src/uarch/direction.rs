@@ -137,23 +137,21 @@ impl Direction {
     #[inline(never)]
     fn ask_tables(&mut self, pc: u64, taken: bool, history: &mut History) -> bool {
         history.catch_up();
-        let [first, second, third] = Places::of(pc, history).0;
-        let [a, b, c] = [self.tagged[0][first.0], self.tagged[1][second.0], self.tagged[2][third.0]];
+        let places = Places::of(pc, history);
+        let [a, b, c] = places.0;
+        let entries = [self.tagged[0][a.0], self.tagged[1][b.0], self.tagged[2][c.0]];
         let base = self.base[base_index(pc)];
         // The longest history that knows it, and what the next one says.
         let (mut own, mut other) = (None, base >= 2);
-        if a.tag == first.1 {
-            own = Some(a);
-        }
-        if b.tag == second.1 {
-            (own, other) = (Some(b), own.map_or(other, Entry::taken));
-        }
-        if c.tag == third.1 {
-            (own, other) = (Some(c), own.map_or(other, Entry::taken));
+        for t in 0..3 {
+            if entries[t].tag == places.0[t].1 {
+                other = own.map_or(other, |own: usize| entries[own].taken());
+                own = Some(t);
+            }
         }
         // Certain, right, and no surprise to the shorter one: nothing is to be learnt.
         let certain = match own {
-            Some(entry) => entry.counter == if taken { 7 } else { 0 },
+            Some(t) => entries[t].counter == if taken { 7 } else { 0 },
             None => base == if taken { 3 } else { 0 },
         };
         if certain && other == taken {
@@ -161,25 +159,29 @@ impl Direction {
             return taken;
         }
         self.settled = None;
-        self.learn(pc, taken, history)
+        match own {
+            Some(t) => self.learn(pc, taken, &places, t, other),
+            None => self.learn_in_base(pc, taken, &places),
+        }
     }
 
-    /// Predicts by the tables, and teaches them.
-    #[inline(never)]
-    fn learn(&mut self, pc: u64, taken: bool, history: &History) -> bool {
-        let places = Places::of(pc, history);
-        let hit = |t: usize, all: &[[Entry; TAGGED]; 3]| all[t][places.0[t].0].tag == places.0[t].1;
-        let provider = (0..3).rev().find(|&t| hit(t, &self.tagged));
-        let base = self.base[base_index(pc)] >= 2;
-        let Some(t) = provider else {
-            step(&mut self.base[base_index(pc)], taken, 3);
-            if base != taken {
-                self.allocate(0, &places, taken);
-            }
-            return base;
-        };
-        let next = (0..t).rev().find(|&t| hit(t, &self.tagged));
-        let other = next.map_or(base, |t| self.tagged[t][places.0[t].0].taken());
+    /// Predicts by the base, which alone knows the branch, and teaches it.
+    #[inline]
+    fn learn_in_base(&mut self, pc: u64, taken: bool, places: &Places) -> bool {
+        let base = &mut self.base[base_index(pc)];
+        let predicted = *base >= 2;
+        step(base, taken, 3);
+        if predicted != taken {
+            self.allocate(0, places, taken);
+        }
+        predicted
+    }
+
+    /// Predicts by table `t`, the one of the longest history that knows the branch, and teaches it; the next one says `other`.
+    #[inline]
+    fn learn(&mut self, pc: u64, taken: bool, places: &Places, t: usize, other: bool) -> bool {
+        let is_next = |t: usize| self.tagged[t][places.0[t].0].tag == places.0[t].1;
+        let alone = !(0..t).any(is_next);
         let entry = &mut self.tagged[t][places.0[t].0];
         let (own, fresh) = (entry.taken(), entry.is_fresh());
         let predicted = if fresh && self.distrust >= 8 { other } else { own };
@@ -190,11 +192,11 @@ impl Direction {
             }
         }
         step(&mut entry.counter, taken, 7);
-        if fresh && next.is_none() {
+        if fresh && alone {
             step(&mut self.base[base_index(pc)], taken, 3);
         }
         if predicted != taken && t < 2 && !(fresh && own == taken) {
-            self.allocate(t + 1, &places, taken);
+            self.allocate(t + 1, places, taken);
         }
         predicted
     }

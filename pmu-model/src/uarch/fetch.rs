@@ -12,7 +12,7 @@ use super::cache::{Cache, Found};
 use super::hierarchy::{Level, Request};
 use super::ledger::Cause;
 use super::parameters::Parameters;
-use super::tlb::{self, Source};
+use super::tlb::{self, Source, Tlbs};
 use crate::signal::Signal;
 use cpu_x86::monitor::{Translate, Walked};
 
@@ -99,8 +99,10 @@ impl Front {
 
     /// A block at `at` may be fetched soon, or the instruction before it fault: asks for the translations it would need.
     #[inline]
-    pub fn look_ahead(&mut self, at: u64, next_page: bool, translate: &mut dyn Translate) {
-        if at >> 12 != self.page {
+    pub fn look_ahead(&mut self, at: u64, next_page: bool, tlbs: &Tlbs, translate: &mut dyn Translate) {
+        if tlbs.fetches_quietly(at) {
+            self.page = at >> 12;
+        } else if at >> 12 != self.page {
             self.ahead[0] = translate.walked(at);
         }
         if next_page {
@@ -202,6 +204,15 @@ impl Core {
     pub(super) fn fetch_first(&mut self, at: u64, line: u64) {
         self.fetch_page(at >> 12, 0);
         self.fetch_line(line);
+    }
+
+    /// Translations are about to change, by an instruction of the pending run: it was fetched.
+    pub(super) fn fetch_pending(&mut self) {
+        let Some(p) = self.pending.filter(|p| !p.started && p.ran != Some(0)) else { return };
+        if let Some(block) = self.blocks.block(p.number) {
+            self.fetch_first(p.at, block.line);
+            self.pending = Some(Pending { started: true, ..p });
+        }
     }
 
     /// Fetches the lines of the pending run up to the one `lines` behind its block's `first` if they are in L1I and

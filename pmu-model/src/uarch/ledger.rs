@@ -100,20 +100,7 @@ impl Ledger {
     fn catch_up(&mut self, empty: u32, totals: &mut Totals) {
         let late = self.debt.min(empty);
         self.debt -= late;
-        if self.claiming.is_power_of_two() {
-            return self.pay_one(empty - late, totals);
-        }
         self.pay(empty - late, totals);
-    }
-
-    /// As [`Ledger::pay`] with one claimant.
-    fn pay_one(&mut self, empty: u32, totals: &mut Totals) {
-        let cause = self.claiming.trailing_zeros();
-        let paid = empty.min(self.claims[cause as usize]);
-        if paid > 0 {
-            self.turn = (cause + 1) % BOOKS.len() as u32;
-            self.book(cause as usize, paid, totals);
-        }
     }
 
     /// One instruction took `uops` slots, however many. No slots wait.
@@ -123,7 +110,39 @@ impl Ledger {
         self.pay(WIDTH.saturating_sub(wanted), totals);
     }
 
-    fn pay(&mut self, mut empty: u32, totals: &mut Totals) {
+    /// `empty` slots go to the causes that claim any, one to each in turn.
+    fn pay(&mut self, empty: u32, totals: &mut Totals) {
+        let others = self.claiming & self.claiming.wrapping_sub(1);
+        if empty == 0 || self.claiming == 0 {
+            return;
+        }
+        if others == 0 {
+            let cause = self.claiming.trailing_zeros();
+            self.turn = (cause + 1) % BOOKS.len() as u32;
+            self.book(cause as usize, empty.min(self.claims[cause as usize]), totals);
+        } else if others.is_power_of_two() {
+            self.pay_two(empty, totals);
+        } else {
+            self.pay_many(empty, totals);
+        }
+    }
+
+    /// As [`Ledger::pay`] with two claimants.
+    fn pay_two(&mut self, empty: u32, totals: &mut Totals) {
+        let first = self.next_claimant();
+        let second = (self.claiming & !(1 << first)).trailing_zeros();
+        let claims = [first, second].map(|cause| self.claims[cause as usize]);
+        // Every other slot, and those that the second one leaves.
+        let to_first = claims[0].min(empty.div_ceil(2).max(empty.saturating_sub(claims[1])));
+        let to_second = claims[1].min(empty - to_first);
+        let last = if to_first > to_second { first } else { second };
+        self.turn = (last + 1) % BOOKS.len() as u32;
+        self.book(first as usize, to_first, totals);
+        self.book(second as usize, to_second, totals);
+    }
+
+    /// As [`Ledger::pay`].
+    fn pay_many(&mut self, mut empty: u32, totals: &mut Totals) {
         while let rounds = empty.checked_div(self.claiming.count_ones()).unwrap_or(0)
             && rounds > 0
         {
@@ -138,12 +157,22 @@ impl Ledger {
             }
         }
         while empty > 0 && self.claiming != 0 {
-            let behind = self.claiming & (u32::MAX << self.turn);
-            let cause = if behind != 0 { behind } else { self.claiming }.trailing_zeros();
-            self.turn = (cause + 1) % BOOKS.len() as u32;
+            self.pay_slot(totals);
             empty -= 1;
-            self.book(cause as usize, 1, totals);
         }
+    }
+
+    /// One slot goes to the cause whose turn it is; one claims.
+    fn pay_slot(&mut self, totals: &mut Totals) {
+        let cause = self.next_claimant();
+        self.turn = (cause + 1) % BOOKS.len() as u32;
+        self.book(cause as usize, 1, totals);
+    }
+
+    /// The cause whose turn it is; one claims.
+    fn next_claimant(&self) -> u32 {
+        let behind = self.claiming & (u32::MAX << self.turn);
+        (if behind != 0 { behind } else { self.claiming }).trailing_zeros()
     }
 
     /// The causes that claim any.
@@ -193,7 +222,11 @@ mod tests {
             whole.run(10, 60 - first);
             whole.run(10, 60 - (empty - first));
             whole.settle(&mut a);
-            (0..empty).for_each(|_| slots.pay(1, &mut b));
+            for _ in 0..empty {
+                if slots.claiming != 0 {
+                    slots.pay_slot(&mut b);
+                }
+            }
             assert_eq!(whole, slots);
         }
         assert_eq!(a, b);

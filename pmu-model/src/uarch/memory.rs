@@ -100,27 +100,35 @@ impl Core {
         if self.memory.all { Touched::MAX } else { touched | t.touched }
     }
 
-    /// Instruction `n` of the pending run accesses `line`; its translation changes nothing.
-    pub(super) fn pass_access(&mut self, line: u64, write: bool, n: u32) {
-        if !self.caches.hits(line, write) {
-            self.pass_miss(line, write, n);
-        } else if let Some(p) = self.pending.as_mut().filter(|p| p.ran.is_none()) {
-            p.last = (WITHIN, n);
+    /// The pending run makes this access; its translation changes nothing.
+    pub(super) fn pass_access(&mut self, a: &Lines) {
+        if !a.splits && self.caches.hits(a.line, a.write) {
+            if let Some(p) = self.pending.as_mut().filter(|p| p.ran.is_none()) {
+                p.last = (WITHIN, a.instruction);
+            }
+            return;
+        }
+        let memory = self.reach(a.instruction);
+        let level = self.serve_lines(a, memory.unwrap_or_default());
+        if let (Some(memory), Some(p)) = (memory, &mut self.pending) {
+            p.last = (WITHIN, a.instruction);
+            self.outcomes.note_all(&mut p.noted, a, memory, level, false);
         }
     }
 
-    /// As [`Core::pass_access`], of a line that is not in the L1D.
-    pub(super) fn pass_miss(&mut self, line: u64, write: bool, n: u32) {
-        let memory = self.reach(n);
-        // Somewhere within the line.
-        let at = line << 6 | WITHIN;
-        let a = DataAccess { linear: at, physical: Gpa(at), bytes: 1, write, instruction: n };
-        let (store, request) = kind(&a, memory);
-        let level = self.caches.fetch(line, store, request, self.books.totals.of_mut(self.books.ring));
-        self.charge(level, memory.unwrap_or_default().loads(write), 1);
-        if let (Some(memory), Some(p)) = (memory, &mut self.pending) {
-            note(p, &mut self.outcomes, &a, memory, level, false);
-        }
+    /// Takes an access, which is no hit of one line in the L1D, through the caches. Returns where it was.
+    #[inline]
+    pub(super) fn serve_lines(&mut self, a: &Lines, memory: Memory) -> Level {
+        let (store, request) = kind(a.write, memory);
+        let totals = self.books.totals.of_mut(self.books.ring);
+        let level = if a.splits {
+            let first = self.caches.data(a.line, store, request, totals).0;
+            first.max(self.caches.data(a.line + 1, store, request, totals).0)
+        } else {
+            self.caches.fetch(a.line, store, request, totals)
+        };
+        self.charge(level, memory.loads(a.write), 1);
+        level
     }
 
     /// A run is accessed, which is translated so: its parts, line by line.
@@ -141,7 +149,7 @@ impl Core {
             return touched;
         }
         // Where the other lines were: it does not matter in which order that is booked.
-        let (store, request) = kind(a, memory);
+        let (store, request) = kind(a.write, memory.unwrap_or_default());
         let mut lines = [0; 4];
         while done < a.bytes {
             let next = part(done);
@@ -231,7 +239,7 @@ impl Core {
     #[inline]
     fn serve(&mut self, a: &DataAccess, memory: Option<Memory>, t: &Translated) -> Touched {
         let loads = memory.unwrap_or_default().loads(a.write);
-        let (store, request) = kind(a, memory);
+        let (store, request) = kind(a.write, memory.unwrap_or_default());
         let (first, last) = (a.physical.0 >> 6, a.physical.0.wrapping_add(u64::from(a.bytes.max(1)) - 1) >> 6);
         let totals = self.books.totals.of_mut(self.books.ring);
         let (mut level, mut touched) = self.caches.data(first, store, request, totals);
@@ -265,11 +273,11 @@ impl Core {
             Level::L3 => Cause::L3,
             Level::Memory => Cause::Dram,
         };
-        let cycles = self.p.latency[level as usize].saturating_sub(self.p.latency[0]);
+        let [of_store, of_load] = self.waits[level as usize];
         if loads {
-            self.books.claim(cause, cycles * n, &self.p);
+            self.books.claim(cause, of_load * n, &self.p);
         } else {
-            self.books.claim(Cause::Store, cycles / self.p.store_share * n, &self.p);
+            self.books.claim(Cause::Store, of_store * n, &self.p);
         }
     }
 
@@ -305,10 +313,21 @@ impl Core {
     }
 }
 
+/// An access within a page, by an instruction of the pending run.
+#[derive(Clone, Copy)]
+pub(super) struct Lines {
+    /// Physical address / 64.
+    pub line: u64,
+    /// It has a part in the next line too.
+    pub splits: bool,
+    pub write: bool,
+    pub instruction: u32,
+}
+
 /// How an access goes to the caches.
 #[inline]
-fn kind(a: &DataAccess, memory: Option<Memory>) -> (Store, Request) {
-    match (a.write, memory.is_some_and(|m| m.streams)) {
+fn kind(write: bool, memory: Memory) -> (Store, Request) {
+    match (write, memory.streams) {
         (false, _) => (Store::No, Request::Data),
         (true, false) => (Store::Yes, Request::Ownership),
         (true, true) => (Store::Streaming, Request::Ownership),
@@ -319,30 +338,49 @@ fn kind(a: &DataAccess, memory: Option<Memory>) -> (Store, Request) {
 #[inline]
 fn note(p: &mut Pending, o: &mut Outcomes, a: &DataAccess, memory: Memory, level: Level, walked: bool) {
     let second_part = p.last == (a.linear, a.instruction) && a.linear & 0xfff == 0 && !memory.repeats;
-    let split = second_part || (a.linear & 63) + u64::from(a.bytes) > 64;
+    let splits = second_part || (a.linear & 63) + u64::from(a.bytes) > 64;
     p.last = (a.linear.wrapping_add(u64::from(a.bytes)), a.instruction);
-    if level == Level::L1 && !walked && !split {
-        return;
+    let lines = Lines { line: a.physical.0 >> 6, splits, write: a.write, instruction: a.instruction };
+    o.note_all(&mut p.noted, &lines, memory, level, walked);
+}
+
+impl Outcomes {
+    /// Notes what became of an access; `noted`: is there anything noted?
+    #[inline]
+    pub(super) fn note_all(&mut self, noted: &mut bool, a: &Lines, memory: Memory, level: Level, walked: bool) {
+        if level == Level::L1 && !walked && !a.splits {
+            return;
+        }
+        if !*noted {
+            *noted = true;
+            self.clear();
+        }
+        let (n, loads) = (a.instruction, memory.loads(a.write));
+        match level {
+            Level::L1 => {}
+            Level::L2 if loads => self.note(Outcome::LoadL2, n),
+            Level::L3 if loads => self.note(Outcome::LoadL3, n),
+            Level::Memory if loads => self.note(Outcome::LoadMemory, n),
+            _ => {}
+        }
+        if a.write && level == Level::L2 {
+            self.note(Outcome::StoreL2, n);
+        }
+        if walked || a.splits {
+            self.note_rest(a, memory, walked);
+        }
     }
-    if !p.noted {
-        p.noted = true;
-        o.clear();
+
+    /// Notes whether an access walked and whether it had parts in two lines.
+    fn note_rest(&mut self, a: &Lines, memory: Memory, walked: bool) {
+        let loads = memory.loads(a.write);
+        let outcomes = [
+            (loads && walked, Outcome::WalkedLoad),
+            (a.write && walked, Outcome::WalkedStore),
+            (loads && a.splits, Outcome::SplitLoad),
+            (a.write && a.splits, Outcome::SplitStore),
+            (memory.locked && a.splits, Outcome::BusLock),
+        ];
+        outcomes.iter().filter(|(had, _)| *had).for_each(|(_, outcome)| self.note(*outcome, a.instruction));
     }
-    let loads = memory.loads(a.write);
-    let of_load = match level {
-        Level::L1 => None,
-        Level::L2 => Some(Outcome::LoadL2),
-        Level::L3 => Some(Outcome::LoadL3),
-        Level::Memory => Some(Outcome::LoadMemory),
-    };
-    let outcomes = [
-        of_load.filter(|_| loads),
-        (loads && walked).then_some(Outcome::WalkedLoad),
-        (a.write && walked).then_some(Outcome::WalkedStore),
-        (a.write && level == Level::L2).then_some(Outcome::StoreL2),
-        (split && loads).then_some(Outcome::SplitLoad),
-        (split && a.write).then_some(Outcome::SplitStore),
-        (split && memory.locked).then_some(Outcome::BusLock),
-    ];
-    outcomes.into_iter().flatten().for_each(|outcome| o.note(outcome, a.instruction));
 }

@@ -69,6 +69,8 @@ impl Wake {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Core {
     p: Parameters,
+    /// Cycles that a store, and a load, waits longer for a level than for the L1D.
+    waits: [[u32; 2]; 4],
     blocks: Blocks,
     /// Blocks entered since what they count was added up.
     unfolded: u64,
@@ -98,6 +100,7 @@ impl Core {
         p.check();
         Core {
             p: *p,
+            waits: p.waits(),
             blocks: Blocks::new(),
             unfolded: 0,
             page: 0,
@@ -261,7 +264,7 @@ impl Core {
             self.taken.arrived(ring);
         }
         if let Some(block) = self.blocks.peek(number) {
-            self.front.look_ahead(at, block.next_page.is_some(), translate);
+            self.front.look_ahead(at, block.next_page.is_some(), &self.tlbs, translate);
         }
         self.begin(number, at, ring);
     }
@@ -292,6 +295,7 @@ impl Core {
     }
 
     fn flush_tlbs(&mut self, flush: Flush) {
+        self.fetch_pending();
         self.tlbs.flush(flush);
         self.front.forget_page();
     }
@@ -363,12 +367,14 @@ impl Monitor for Core {
         match what {
             Happening::Delivery { from, to, external, ring, .. } => self.deliver(from, to, external, ring),
             Happening::AddressSpace { pcid, keep } => {
+                self.fetch_pending();
                 self.tlbs.switch(pcid, keep);
                 self.front.forget_page();
             }
             Happening::FlushTlb { global } => self.flush_tlbs(Flush::All { global }),
             Happening::FlushSpace(pcid) => self.flush_tlbs(Flush::Space(pcid)),
             Happening::FlushPage(linear) => {
+                self.fetch_pending();
                 self.tlbs.flush_page(linear);
                 self.front.forget_page();
             }

@@ -114,6 +114,14 @@ impl Parameters {
 
 impl Parameters {
     /// Panics when a bound is broken.
+    /// For each level the cycles that a store, and a load, waits for it, beyond those of the L1D.
+    pub(super) fn waits(&self) -> [[u32; 2]; 4] {
+        self.latency.map(|cycles| {
+            let longer = cycles.saturating_sub(self.latency[0]);
+            [longer / self.store_share, longer]
+        })
+    }
+
     pub(super) fn check(&self) {
         let tlbs = [self.dtlb_4k, self.dtlb_2m, self.dtlb_1g, self.dtlb_store, self.itlb_4k, self.itlb_2m, self.stlb];
         let caches = [self.l1d, self.l1i, self.l2, self.dsb];

@@ -4,10 +4,27 @@
 use super::blocks::MOST_RUNS;
 use super::books::{Pending, Run};
 use super::facts::Fusible;
+use super::ledger::WIDTH;
+use super::memory::Lines;
 use super::predictor::{Resolved, Verdict};
 use super::taken::BranchKind;
 use super::{Core, Wake};
 use cpu_x86::monitor::{Packed, Step};
+
+/// A run through a plain block of which nothing is unusual but its accesses.
+#[derive(Clone, Copy, Default)]
+struct Usual {
+    number: u32,
+    /// Linear address of the first byte.
+    at: u64,
+    /// How far the ledger is, and how many slots stayed empty so far.
+    entered: u32,
+    left: u32,
+    /// As in [`Pending`].
+    line: u8,
+    noted: bool,
+    last: (u64, u32),
+}
 
 /// Where an access ended that did not end with its page.
 pub(super) const WITHIN: u64 = 1;
@@ -19,7 +36,9 @@ impl Core {
         while let Some((step, behind)) = ahead.split_first() {
             match step.step() {
                 Step::Block(number) => self.pass_to(number),
-                Step::Access { line, write, instruction } => self.pass_access(line, write, instruction.into()),
+                Step::Access { line, splits, write, instruction } => {
+                    self.pass_access(&Lines { line, splits, write, instruction: instruction.into() });
+                }
             }
             ahead = &behind[self.pass_usually(behind)..];
         }
@@ -38,55 +57,90 @@ impl Core {
         }
     }
 
-    /// Control passes through `steps`, from the pending run, as long as all goes as usual: through how many of them. No
-    /// run among them but the last is ever pending.
+    /// Control passes through `steps`, from the pending run, as long as all goes as usual, or only its accesses do not: through
+    /// how many of them. No run among them but the last is ever pending.
     fn pass_usually(&mut self, steps: &[Packed]) -> usize {
         let Some(p) = self.pending.as_ref().filter(|p| p.is_usual() && p.ran.is_none() && !p.started) else { return 0 };
         if self.taken.is_on() {
             return 0;
         }
-        let (mut number, mut at, mut last, mut passed) = (p.number, p.at, p.last, 0);
-        let (mut synchronizes, mut missed) = (false, None);
+        let mut run = Usual { number: p.number, at: p.at, last: p.last, ..Usual::default() };
+        let (mut passed, mut synchronizes) = (0, false);
         while let Some(step) = steps.get(passed) {
             match step.step() {
                 Step::Block(next) => {
-                    let Some(block) = self.blocks.quick(number) else { break };
+                    let Some(block) = self.blocks.quick(run.number) else { break };
                     let (line, lines, idle) = (block.line, block.lines, block.idle);
-                    if !block.plain || synchronizes || !self.front.passes(at, line, lines) {
+                    if !block.plain || synchronizes || !self.front.passes(run.at, line, lines) {
                         break;
                     }
                     let Some((to, names_stack)) = self.entrance(next) else { break };
-                    self.books.ledger.leave_empty(idle.into());
-                    self.retire_quickly(number, at, to);
+                    self.books.ledger.leave_empty(u32::from(idle) - run.left);
+                    if run.noted {
+                        self.note_usual(&run);
+                    }
+                    self.retire_quickly(run.number, run.at, to);
                     synchronizes = self.wake.pushed && names_stack;
-                    let repeats = next == number && lines == 0 && !synchronizes;
-                    (number, at, last, passed) = (next, to, Pending::NO_ACCESS, passed + 1);
+                    let repeats = next == run.number && lines == 0 && !synchronizes;
+                    run = Usual { number: next, at: to, last: Pending::NO_ACCESS, ..Usual::default() };
+                    passed += 1;
                     if repeats {
-                        passed += self.pass_again(number, at, &steps[passed..], &mut last);
+                        passed += self.pass_again(&mut run, &steps[passed..]);
                     }
                 }
-                Step::Access { line, write, instruction } => {
-                    passed += 1;
-                    if !self.caches.hits(line, write) {
-                        missed = Some((line, write, instruction));
-                        break;
+                Step::Access { line, splits, write, instruction } => {
+                    if !splits && self.caches.hits(line, write) {
+                        run.last = (WITHIN, instruction.into());
+                    } else {
+                        let a = Lines { line, splits, write, instruction: instruction.into() };
+                        if synchronizes || !self.miss(&mut run, &a) {
+                            break;
+                        }
                     }
-                    last = (WITHIN, instruction.into());
+                    passed += 1;
                 }
             }
         }
         if passed > 0 {
-            self.pending = Some(Pending { synchronizes, last, ..Pending::new(number, at, self.books.ring) });
-        }
-        if let Some((line, write, instruction)) = missed {
-            self.pass_miss(line, write, instruction.into());
+            let Usual { number, at, last, entered, line, noted, .. } = run;
+            let plain = Pending::new(number, at, self.books.ring);
+            self.pending = Some(Pending { synchronizes, last, entered, started: entered > 0, line, noted, ..plain });
         }
         passed
     }
 
-    /// Control passes through `steps`, from a run through block `number` that came from itself, as long as it comes back to
-    /// itself and all goes as usual: through how many of them. What such a run changes beyond counts is the predictor.
-    fn pass_again(&mut self, number: u32, at: u64, steps: &[Packed], last: &mut (u64, u32)) -> usize {
+    /// A usual run makes this access, which is no hit of one line in the L1D. False: it is not so usual, and nothing was done.
+    #[inline(never)]
+    fn miss(&mut self, run: &mut Usual, a: &Lines) -> bool {
+        let Some(block) = self.blocks.peek(run.number).filter(|b| b.plain && a.instruction < b.n) else { return false };
+        let (facts, n) = (self.blocks.facts(block), a.instruction as usize);
+        let memory = facts[n].memory;
+        if a.instruction > run.entered {
+            let line = facts[n - 1].line;
+            if !self.front.passes(run.at, block.line, line) {
+                return false;
+            }
+            let uops = facts[n].before - facts[run.entered as usize].before;
+            let left = WIDTH * (a.instruction - run.entered) - uops;
+            self.books.ledger.leave_empty(left);
+            (run.left, run.entered, run.line) = (run.left + left, a.instruction, line);
+        }
+        let level = self.serve_lines(a, memory);
+        run.last = (WITHIN, a.instruction);
+        self.outcomes.note_all(&mut run.noted, a, memory, level, false);
+        true
+    }
+
+    /// Adds up what became of the accesses of a run that ends.
+    fn note_usual(&mut self, run: &Usual) {
+        let Some(block) = self.blocks.quick(run.number) else { return };
+        self.outcomes.add(block.n.into(), self.books.totals.of_mut(self.books.ring));
+    }
+
+    /// Control passes through `steps`, from a run that came from its own block, as long as it comes back to itself and all
+    /// goes as usual: through how many of them. What such a run changes beyond counts is the predictor.
+    fn pass_again(&mut self, run: &mut Usual, steps: &[Packed]) -> usize {
+        let (number, at) = (run.number, run.at);
         let Some(block) = self.blocks.quick(number) else { return 0 };
         if block.branch != Some(BranchKind::Conditional) || self.p.bubble[0] > 0 {
             return 0;
@@ -98,10 +152,10 @@ impl Core {
             match step.step() {
                 Step::Block(next) if next == number && taken => {
                     mispredicted = self.predictor.repeat(from, at, &site);
-                    (*last, runs) = (Pending::NO_ACCESS, runs + 1);
+                    (run.last, runs) = (Pending::NO_ACCESS, runs + 1);
                 }
-                Step::Access { line, write, instruction } if self.caches.hits(line, write) => {
-                    *last = (WITHIN, instruction.into());
+                Step::Access { line, splits: false, write, instruction } if self.caches.hits(line, write) => {
+                    run.last = (WITHIN, instruction.into());
                 }
                 _ => break,
             }

@@ -49,14 +49,12 @@ impl Btb {
     /// Is the branch at `pc` known? It is from now on.
     fn knows(&mut self, pc: u64) -> bool {
         let (tag, set) = (Btb::tag(pc), self.set(pc));
-        let set = &mut self.tags[set..set + self.ways];
-        if set[0] == tag {
-            return true;
-        }
-        let way = set.iter().position(|t| *t == tag);
-        set.copy_within(0..way.unwrap_or(self.ways - 1), 1);
-        set[0] = tag;
-        way.is_some()
+        // Each one takes the place of the next, as far as the branch's own.
+        let mut moved = tag;
+        self.tags[set..set + self.ways].iter_mut().any(|t| {
+            std::mem::swap(t, &mut moved);
+            moved == tag
+        })
     }
 }
 

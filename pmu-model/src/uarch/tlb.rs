@@ -137,6 +137,7 @@ impl First {
         full && self.ways > 1
     }
 
+    /// Takes in a translation; true: others lost their mark, or one that had it went.
     fn insert(&mut self, page: u64, m: Mapping, pcid: u16) -> bool {
         let set = page as usize & self.mask;
         let ways = &mut self.entries[set * self.ways..(set + 1) * self.ways];
@@ -144,7 +145,7 @@ impl First {
         let way = free.unwrap_or((!self.used[set]).trailing_zeros() as usize % self.ways);
         ways[way] = entry(page, m, pcid);
         self.held.note(set, m.size);
-        self.mark(set, way)
+        self.mark(set, way) || self.ways == 1
     }
 
     fn flush_page(&mut self, linear: u64, pcid: u16) {
@@ -270,6 +271,20 @@ pub(super) fn read(walked: &Walked, n: u8) -> impl Iterator<Item = u64> + use<> 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Quiet([u64; 64]);
 
+impl Quiet {
+    const NONE: Quiet = Quiet([NO_ENTRY; 64]);
+
+    #[inline]
+    fn has(&self, linear: u64) -> bool {
+        self.0[(linear >> 12) as usize & 63] == linear >> 12
+    }
+
+    #[inline]
+    fn note(&mut self, linear: u64) {
+        self.0[(linear >> 12) as usize & 63] = linear >> 12;
+    }
+}
+
 /// All TLBs of a core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tlbs {
@@ -281,6 +296,7 @@ pub(super) struct Tlbs {
     structures: [Ordered; 2],
     quiet_loads: Quiet,
     quiet_stores: Quiet,
+    quiet_fetches: Quiet,
     pcid: u16,
 }
 
@@ -292,8 +308,9 @@ impl Tlbs {
             fetches: [p.itlb_4k, p.itlb_2m].map(First::new),
             second: Ordered::new(p.stlb),
             structures: [Ordered::new(Geometry::of(1, 32)), Ordered::new(Geometry::of(1, 4))],
-            quiet_loads: Quiet([NO_ENTRY; 64]),
-            quiet_stores: Quiet([NO_ENTRY; 64]),
+            quiet_loads: Quiet::NONE,
+            quiet_stores: Quiet::NONE,
+            quiet_fetches: Quiet::NONE,
             pcid: 0,
         }
     }
@@ -301,19 +318,23 @@ impl Tlbs {
     /// Would looking up `linear` for data change nothing?
     #[inline]
     pub fn is_quiet(&self, linear: u64, write: bool) -> bool {
-        let quiet = if write { &self.quiet_stores } else { &self.quiet_loads };
-        quiet.0[(linear >> 12) as usize & 63] == linear >> 12
+        if write { self.quiet_stores.has(linear) } else { self.quiet_loads.has(linear) }
+    }
+
+    /// Would looking up `linear` for a fetch change nothing?
+    #[inline]
+    pub fn fetches_quietly(&self, linear: u64) -> bool {
+        self.quiet_fetches.has(linear)
     }
 
     fn hush(&mut self) {
-        self.quiet_loads.0.fill(NO_ENTRY);
-        self.quiet_stores.0.fill(NO_ENTRY);
+        (self.quiet_loads, self.quiet_stores) = (Quiet::NONE, Quiet::NONE);
     }
 
     /// Without what only saves time.
     #[cfg(test)]
     pub fn hushed(mut self) -> Tlbs {
-        self.hush();
+        self.forget_quiet();
         self
     }
 
@@ -366,10 +387,9 @@ impl Tlbs {
             self.hush();
             return;
         }
-        let at = (linear >> 12) as usize & 63;
-        self.quiet_loads.0[at] = linear >> 12;
+        self.quiet_loads.note(linear);
         if write {
-            self.quiet_stores.0[at] = linear >> 12;
+            self.quiet_stores.note(linear);
         }
     }
 
@@ -379,7 +399,8 @@ impl Tlbs {
             let pcid = self.pcid;
             let first = &mut self.fetches[usize::from(size)];
             if let Some((set, way)) = first.find(page(linear, size), size, pcid) {
-                first.mark(set, way);
+                let cleared = first.mark(set, way);
+                self.settle_fetch(linear, cleared);
                 return Source::First;
             }
         }
@@ -387,9 +408,18 @@ impl Tlbs {
         if let Some(m) = m {
             // The large-page TLB holds a 1 GiB page in pieces of 2 MiB.
             let held = Mapping { size: m.size.min(1), ..m };
-            self.fetches[usize::from(held.size)].insert(page(linear, held.size), held, self.pcid);
+            let cleared = self.fetches[usize::from(held.size)].insert(page(linear, held.size), held, self.pcid);
+            self.settle_fetch(linear, cleared);
         }
         source
+    }
+
+    fn settle_fetch(&mut self, linear: u64, cleared: bool) {
+        if cleared {
+            self.quiet_fetches = Quiet::NONE;
+        } else {
+            self.quiet_fetches.note(linear);
+        }
     }
 
     fn second(&mut self, linear: u64, walk: impl FnOnce() -> Walked) -> (Source, Option<Mapping>) {
@@ -433,7 +463,7 @@ impl Tlbs {
     /// Address space `pcid` is in force; true `keep`: its translations stay.
     pub fn switch(&mut self, pcid: u16, keep: bool) {
         self.pcid = pcid & 0xfff;
-        self.hush();
+        self.forget_quiet();
         if !keep {
             self.flush(Flush::Space(self.pcid));
         }
@@ -459,7 +489,12 @@ impl Tlbs {
 
     fn forget_structures(&mut self) {
         self.structures.iter_mut().for_each(|t| t.flush(Flush::All { global: true }));
+        self.forget_quiet();
+    }
+
+    fn forget_quiet(&mut self) {
         self.hush();
+        self.quiet_fetches = Quiet::NONE;
     }
 }
 

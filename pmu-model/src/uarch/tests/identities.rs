@@ -62,7 +62,7 @@ fn the_identities_hold_at_every_read_of_a_random_stream() {
         let mut before: Option<[Totals; 2]> = None;
         let mut reads = 0;
         for way in [Way::Blocks, Way::Singles] {
-            stream::tell_with(&pieces, &steps, way, true, &mut |core, retired| {
+            stream::tell_with(&stream::small(), &pieces, &steps, way, true, &mut |core, retired| {
                 let signals = core.signals_at(false);
                 for (ring, n) in [Ring::Kernel, Ring::User].into_iter().zip(retired) {
                     holds(signals.of(ring), n.instructions, n.branches, n.conditional);

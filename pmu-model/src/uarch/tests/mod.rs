@@ -91,11 +91,14 @@ impl Filter {
         let page = a.linear >> 12 << 1;
         let quiet = self.quiet.contains(&(page | 1)) || !a.write && self.quiet.contains(&page);
         let (first, end) = (a.linear & 0xfff, (a.linear & 0xfff) + u64::from(a.bytes));
-        if !quiet || first == 0 || end == 0x1000 || first >> 6 != (end - 1) >> 6 {
+        if !quiet || first == 0 || end == 0x1000 {
             return None;
         }
-        self.recent[(a.linear >> 6 & 63) as usize] = a.linear >> 6 << 1 | u64::from(a.write);
-        Some(Packed::access(a.physical.0 >> 6, a.write, a.instruction as u8))
+        for line in first >> 6..=(end - 1) >> 6 {
+            self.recent[(line & 63) as usize] = (a.linear >> 12 << 6 | line) << 1 | u64::from(a.write);
+        }
+        let splits = first >> 6 != (end - 1) >> 6;
+        Some(Packed::access(a.physical.0 >> 6, splits, a.write, a.instruction as u8))
     }
 
     /// Tells of the access at once.

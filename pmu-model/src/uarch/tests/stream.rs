@@ -2,7 +2,7 @@
 //! not. All totals and the whole state come out the same.
 
 use super::super::facts::Fact;
-use super::super::{Core, Parameters};
+use super::super::{Core, Geometry, Parameters};
 use super::{Filter, Random, Tables, code, decode, touch};
 use cpu_x86::monitor::{DataAccess, Happening, Packed};
 use cpu_x86::{Monitor, Ring};
@@ -345,12 +345,13 @@ impl Retired {
     }
 }
 
-fn tell(pieces: &[Piece], steps: &[Step], way: Way, filtered: bool) -> (Core, u64) {
-    tell_with(pieces, steps, way, filtered, &mut |_, _| {})
+fn tell(p: &Parameters, pieces: &[Piece], steps: &[Step], way: Way, filtered: bool) -> (Core, u64) {
+    tell_with(p, pieces, steps, way, filtered, &mut |_, _| {})
 }
 
 /// Tells the stream; `read` is called now and then, with what retired in the kernel and in user mode.
 pub(super) fn tell_with(
+    p: &Parameters,
     pieces: &[Piece],
     steps: &[Step],
     way: Way,
@@ -360,7 +361,7 @@ pub(super) fn tell_with(
     let mut retired = [Retired::default(); 2];
     let numbers = pieces.iter().map(|p| vec![[None; 2]; p.instructions.len()]).collect();
     let r = Random(if let Way::Cut(seed) = way { seed } else { 0 });
-    let (core, filter) = (Core::new(&small()), Filter::new(filtered));
+    let (core, filter) = (Core::new(p), Filter::new(filtered));
     let mut t =
         Teller { core, filter, pieces, numbers, way, r, entered: None, told: None, passed: Vec::new(), waited: 0 };
     for s in steps {
@@ -386,13 +387,13 @@ pub(super) fn tell_with(
         }
     }
     t.flush().settle(steps[steps.len() - 1].to);
-    assert_eq!(t.waited > 200, way == Way::Passed, "{way:?}: {} accesses waited", t.waited);
+    let many = if p.dtlb_4k.ways == 1 { 10 } else { 200 };
+    assert_eq!(t.waited > many, way == Way::Passed, "{way:?}: {} accesses waited", t.waited);
     (t.core, t.filter.left_out)
 }
 
 /// A core small enough for a short stream to fill.
-fn small() -> Parameters {
-    use super::super::Geometry;
+pub(super) fn small() -> Parameters {
     Parameters {
         l1i: Geometry::of(16, 2),
         l2: Geometry::of(64, 4),
@@ -413,6 +414,12 @@ fn small() -> Parameters {
     }
 }
 
+/// One whose TLBs' first levels have one way: what is told last is all that a set holds.
+fn small_of_one_way() -> Parameters {
+    let [dtlb_4k, dtlb_2m, dtlb_store, itlb_4k] = [8, 2, 4, 4].map(|sets| Geometry::of(sets, 1));
+    Parameters { dtlb_4k, dtlb_2m, dtlb_store, itlb_4k, ..small() }
+}
+
 fn same_state(a: &Core, b: &Core, what: &str) {
     assert!(a.caches == b.caches, "{what}: caches");
     assert!(a.tlbs.clone().hushed() == b.tlbs.clone().hushed(), "{what}: TLBs");
@@ -428,14 +435,15 @@ fn totals_and_state_are_the_same_however_the_stream_is_told() {
         let mut r = Random(seed);
         let pieces = program(&mut r, 120);
         let steps = trace(&mut r, &pieces, 20_000);
-        let (mut plain, none) = tell(&pieces, &steps, Way::Blocks, false);
+        let p = if seed % 3 == 2 { small_of_one_way() } else { small() };
+        let (mut plain, none) = tell(&p, &pieces, &steps, Way::Blocks, false);
         let expected = plain.signals_at(false);
         assert_eq!(none, 0);
         for way in [Way::Blocks, Way::Passed, Way::Alone, Way::Singles, Way::Cut(seed), Way::Cut(seed + 77)] {
             for filtered in [false, true] {
-                let (mut core, left_out) = tell(&pieces, &steps, way, filtered);
+                let (mut core, left_out) = tell(&p, &pieces, &steps, way, filtered);
                 let what = format!("seed {seed}, {way:?}, filtered: {filtered}");
-                assert_eq!(filtered, left_out > 800, "{what}: {left_out} left out");
+                assert_eq!(filtered, left_out > 300, "{what}: {left_out} left out");
                 let signals = core.signals_at(false);
                 for s in crate::signal::Signal::ALL {
                     for ring in [Ring::Kernel, Ring::User] {
@@ -454,7 +462,7 @@ fn the_random_stream_counts_nearly_every_signal() {
     let mut r = Random(1);
     let pieces = program(&mut r, 120);
     let steps = trace(&mut r, &pieces, 60_000);
-    let signals = tell(&pieces, &steps, Way::Blocks, true).0.signals_at(false);
+    let signals = tell(&small(), &pieces, &steps, Way::Blocks, true).0.signals_at(false);
     // Not in the program, or not modelled.
     let absent = [
         S::FpScalarSingle,
