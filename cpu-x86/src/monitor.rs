@@ -8,8 +8,8 @@
 //! 2. `enter` when control reaches a block. The block entered before it ran to its end, unless `cut` said otherwise, and
 //!    its last instruction went to the address now entered. `single` likewise for an instruction run on its own.
 //! 3. `access` for each data access of the block entered last, before the access is made.
-//!    `pass` stands for many calls of `enter` and `access`: blocks within the page and in the ring of the one entered last,
-//!    and accesses whose translation is known to change nothing.
+//!    `pass` stands for many calls of `enter` and `access`: blocks in the ring of the one entered last and in pages that were
+//!    entered before, and accesses whose translation is known to change nothing.
 //! 4. `settle` when what is pending must be booked because control leaves the blocks: the last block went to `to`.
 //! 5. `happened` for all else.
 
@@ -56,6 +56,9 @@ pub type Touched = u64;
 pub enum Step {
     /// Control reaches this block, in the page and the ring entered last.
     Block(u32),
+    /// The next block lies in this page (linear address / 4096). Of all pages whose numbers have these lowest six bits it is
+    /// the one that [`Monitor::enter`] was called for last, and since then nothing happened that changes memory.
+    Page(u64),
     /// The block entered last accesses memory within a line, or two that follow each other, not at either end of a page. An
     /// access to that page (a write, if this is one) was told by [`Monitor::access`], and since then no answer was all ones,
     /// and nothing happened that changes memory ([`Happening::changes_memory`]).
@@ -72,13 +75,14 @@ pub enum Step {
 }
 
 /// A [`Step`] in a word: bit 63, is it an access; 62, does it write; 61:56 its instruction; 55, does it split; below, the
-/// line or the block.
+/// line. Where bit 63 is clear bit 62 says whether it is a page or a block, and the rest which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packed(u64);
 
 impl Packed {
     const ACCESS: u64 = 1 << 63;
     const WRITE: u64 = 1 << 62;
+    const PAGE: u64 = 1 << 62;
     const INSTRUCTION: u32 = 56;
     const SPLITS: u64 = 1 << 55;
     const LINE: u64 = Packed::SPLITS - 1;
@@ -87,6 +91,12 @@ impl Packed {
     #[inline]
     pub const fn block(number: u32) -> Packed {
         Packed(number as u64)
+    }
+
+    /// The next block lies in `page`.
+    #[inline]
+    pub const fn page(page: u64) -> Packed {
+        Packed(Packed::PAGE | page & (Packed::PAGE - 1))
     }
 
     /// Instruction `instruction` accesses `line`, and the next one too if it `splits`.
@@ -101,7 +111,8 @@ impl Packed {
     #[inline]
     pub const fn step(self) -> Step {
         if self.0 & Packed::ACCESS == 0 {
-            return Step::Block(self.0 as u32);
+            let page = self.0 & Packed::PAGE != 0;
+            return if page { Step::Page(self.0 & !Packed::PAGE) } else { Step::Block(self.0 as u32) };
         }
         let instruction = (self.0 >> Packed::INSTRUCTION & 63) as u8;
         let (write, splits) = (self.0 & Packed::WRITE != 0, self.0 & Packed::SPLITS != 0);
@@ -201,7 +212,7 @@ pub trait Monitor {
     /// Control reaches block `block`, at linear address `at`, in `ring`.
     fn enter(&mut self, block: u32, at: u64, ring: Ring, translate: &mut dyn Translate);
     /// These steps are taken, one after the other. Each block among them, and the one entered before them, lies in one page,
-    /// the same for all, and so do their linear addresses; the ring is that of the last `enter`.
+    /// and so do their linear addresses; the ring is that of the last `enter`.
     fn pass(&mut self, steps: &[Packed]);
     /// Control reaches one instruction, in `code`, that is run on its own.
     fn single(&mut self, code: &Code, at: u64, ring: Ring, translate: &mut dyn Translate);

@@ -88,6 +88,9 @@ pub(crate) struct Hot {
     pub head: *const Op,
     /// Pages whose translation changes nothing, by their lowest bits.
     pub quiet: [Quiet; 64],
+    /// Linear addresses of pages in which a block was entered and told at once, by their lowest bits: see
+    /// [`crate::monitor::Step::Page`].
+    pub pages: [u64; 64],
 }
 
 /// Steps taken that the monitor does not know of yet.

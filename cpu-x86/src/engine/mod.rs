@@ -127,6 +127,7 @@ impl Hot {
             recent: [u64::MAX; 64],
             head: std::ptr::null(),
             quiet: [Quiet::NONE; 64],
+            pages: [u64::MAX; 64],
             returns: [Return { key: u64::MAX, link: std::ptr::null() }; RETURNS],
         }
     }

@@ -51,7 +51,7 @@ pub(super) unsafe fn enter(cpu: &mut Cpu, op: *const Op) {
         cpu.hot.log.len += 1;
         return;
     }
-    cpu.enter_now(op.imm as u32, page, u16::from_le_bytes([op.a, op.b]), op.c != 0);
+    cpu.enter_page(op.imm as u32, page, u16::from_le_bytes([op.a, op.b]), op.c != 0);
 }
 
 fn ring(cpl: u8) -> Ring {
@@ -59,12 +59,32 @@ fn ring(cpl: u8) -> Ring {
 }
 
 impl Cpu {
-    /// Tells the monitor which block begins, at `offset` in `page`.
+    /// Notes which block begins, at `offset` in `page`: at once, or later if that makes no difference.
     #[inline(never)]
+    fn enter_page(&mut self, number: u32, page: u64, offset: u16, crosses: bool) {
+        let n = self.hot.log.len as usize;
+        let goes_on = self.hot.told & 0xfff == 0 && !crosses && n + 2 <= LOG;
+        if goes_on && self.hot.pages[(page >> 12) as usize & 63] == page {
+            self.hot.log.steps[n] = Packed::page(page >> 12);
+            self.hot.log.steps[n + 1] = Packed::block(number);
+            self.hot.log.len += 2;
+            self.hot.told = page;
+        } else {
+            self.enter_now(number, page, offset, crosses);
+        }
+    }
+
+    /// Tells the monitor which block begins, at `offset` in `page`.
     fn enter_now(&mut self, number: u32, page: u64, offset: u16, crosses: bool) {
         let (at, ring) = (page.wrapping_add(offset.into()), ring(self.cpl));
         self.with_monitor(|monitor, cpu| monitor.enter(number, at, ring, cpu));
-        self.hot.told = if crosses || page & 0xfff != 0 { NOWHERE } else { page };
+        self.hot.told = NOWHERE;
+        if page & 0xfff == 0 {
+            self.hot.pages[(page >> 12) as usize & 63] = page;
+            if !crosses {
+                self.hot.told = page;
+            }
+        }
     }
 
     /// Tells the monitor what waits for it.
@@ -220,6 +240,7 @@ impl Cpu {
         if self.hot.watched {
             if what.changes_memory() {
                 self.tell_all();
+                self.hot.pages.fill(NONE);
             }
             self.tell_next();
             self.with_monitor(|monitor, _| monitor.happened(what));
@@ -280,6 +301,7 @@ impl Cpu {
         if there != self.hot.watched {
             self.hot.watched = there;
             self.tell_all();
+            self.hot.pages.fill(NONE);
             self.tell_next();
         }
     }

@@ -90,11 +90,13 @@ impl Monitor for Recorder {
         self.pending = Some((at, d.starts.clone(), d.branch));
     }
     fn pass(&mut self, steps: &[Packed]) {
+        let mut page = self.pending.as_ref().expect("a block was entered").0 >> 12;
         for step in steps {
-            let (before, starts, _) = self.pending.as_ref().expect("a block was entered");
+            let (_, starts, _) = self.pending.as_ref().expect("a block was entered");
             match step.step() {
+                Step::Page(next) => page = next,
                 Step::Block(block) => {
-                    let at = before & !0xfff | self.blocks[block as usize].offset;
+                    let at = page << 12 | self.blocks[block as usize].offset;
                     self.book(Some(at));
                     let d = &self.blocks[block as usize];
                     self.pending = Some((at, d.starts.clone(), d.branch));

@@ -2,7 +2,7 @@
 
 use super::blocks::Block;
 use super::facts::{EXECUTES, Fact};
-use super::ledger::{Cause, Ledger, WIDTH};
+use super::ledger::{Cause, Ledger, Paid, WIDTH};
 use super::parameters::Parameters;
 use crate::signal::{Signal, Signals, Totals};
 use cpu_x86::Ring;
@@ -164,6 +164,8 @@ pub(super) struct Books {
     /// As far as they are folded; what follows from others is set when they are read ([`Books::read`]).
     pub totals: Signals,
     pub ledger: Ledger,
+    /// Slots that causes got, by ring.
+    paid: [Paid; 2],
     /// Instructions retired, by ring.
     instructions: [u64; 2],
     /// Cycles without an instruction, by ring: the slots of the back end's core.
@@ -185,6 +187,7 @@ impl Books {
         Books {
             totals: Signals::default(),
             ledger: Ledger::default(),
+            paid: Default::default(),
             instructions: [0; 2],
             idle: [0; 2],
             moved: [0; 2],
@@ -229,7 +232,7 @@ impl Books {
     /// Books the slots that wait for it.
     #[inline]
     pub fn settle(&mut self) {
-        self.ledger.settle(self.totals.of_mut(self.ring));
+        self.ledger.settle(&mut self.paid[index(self.ring)]);
     }
 
     pub fn claim(&mut self, cause: Cause, cycles: u32, p: &Parameters) {
@@ -270,12 +273,11 @@ impl Books {
         if let Some((cause, cycles)) = fact.stall {
             self.claim(cause, cycles, p);
         }
-        let totals = self.totals.of_mut(self.ring);
         if decoded {
-            totals[Signal::UopsMite] += u64::from(slots.saturating_sub(fact.microcode));
+            self.now()[Signal::UopsMite] += u64::from(slots.saturating_sub(fact.microcode));
             self.ledger.claim(Cause::Bandwidth, p.decode_slots, p.most_owed);
         }
-        self.ledger.step(slots, totals);
+        self.ledger.step(slots, &mut self.paid[index(self.ring)]);
     }
 
     /// Books that the first `ran` instructions retired; `counted`: what they count whatever happened is added elsewhere.
@@ -303,12 +305,7 @@ impl Books {
             add(Signal::Executes1, 1u64.wrapping_neg());
         }
         if let Some(n) = run.block.names_stack.filter(|&n| run.pending.synchronizes && n < ran) {
-            add(Signal::UopsRetired, 1);
-            add(Signal::UopsHeavy, 1);
-            add(Signal::UopsExecuted, 1);
-            if let Some(&one_more) = EXECUTES.get(run.facts[n as usize].unfused as usize) {
-                add(one_more, 1);
-            }
+            synchronize(&run.facts[n as usize], totals);
         }
     }
 
@@ -320,9 +317,18 @@ impl Books {
             let shift = self.moved[index(ring)] - waiting;
             let cycles = self.instructions[index(ring)].wrapping_add(self.idle[index(ring)]);
             let slots = cycles.wrapping_mul(u64::from(WIDTH));
+            self.paid[index(ring)].add_to(self.totals.of_mut(ring));
             derive(self.totals.of_mut(ring), shift, slots);
         }
         self.totals
+    }
+}
+
+/// Books that the stack engine handed its offset over before an instruction.
+pub(super) fn synchronize(to: &Fact, t: &mut Totals) {
+    let one_more = EXECUTES.get(to.unfused as usize).copied();
+    for signal in [Signal::UopsRetired, Signal::UopsHeavy, Signal::UopsExecuted].into_iter().chain(one_more) {
+        t[signal] = t[signal].wrapping_add(1);
     }
 }
 

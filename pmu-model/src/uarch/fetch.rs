@@ -30,8 +30,10 @@ pub(super) struct Front {
     /// Lines that are the most recent ones of their sets in L1I and buffer, by the sets that both tell apart: to go to one of
     /// them changes nothing else.
     recent: Box<[u64]>,
-    /// The translation of the page that comes next, and of the one behind it if a block runs into that.
-    ahead: [Walked; 2],
+    /// Pages and their translations, by the lowest bits of their numbers: see [`cpu_x86::monitor::Step::Page`].
+    walks: Box<[(u64, Walked); 64]>,
+    /// The translation of the page that the block entered last runs into, if it does.
+    next: Walked,
 }
 
 impl Front {
@@ -43,14 +45,19 @@ impl Front {
             decodes: false,
             buffer: Cache::new(p.dsb),
             recent: vec![NONE; sets].into(),
-            ahead: [Walked::default(); 2],
+            walks: Box::new([(NONE, Walked::default()); 64]),
+            next: Walked::default(),
         }
     }
 
-    /// Is the linear address `at` in the page that instructions come from?
+    /// Instructions come from the page of linear address `at` now, if that changes nothing else.
     #[inline]
-    pub fn is_in(&self, at: u64) -> bool {
-        at >> 12 == self.page
+    pub fn turns_to(&mut self, at: u64, tlbs: &Tlbs) -> bool {
+        let turns = at >> 12 == self.page || tlbs.fetches_quietly(at);
+        if turns {
+            self.page = at >> 12;
+        }
+        turns
     }
 
     /// Instructions come from `line` now, and from the buffer, if that changes nothing else.
@@ -67,11 +74,13 @@ impl Front {
         moves
     }
 
-    /// As [`Front::moves_to`] through so many `lines` behind `line`, which is that of the linear address `at`, in the page that
-    /// instructions come from. False: it has come to one of them at most, and may be asked again.
+    /// As [`Front::moves_to`] through so many `lines` behind `line`, which is that of the linear address `at`. False: it has
+    /// come to one of them at most, and may be asked again.
     #[inline]
-    pub fn passes(&mut self, at: u64, line: u64, lines: u8) -> bool {
-        self.is_in(at) && self.moves_to(line) && (lines == 0 || (1..=u64::from(lines)).all(|n| self.moves_to(line + n)))
+    pub fn passes(&mut self, at: u64, line: u64, lines: u8, tlbs: &Tlbs) -> bool {
+        self.turns_to(at, tlbs)
+            && self.moves_to(line)
+            && (lines == 0 || (1..=u64::from(lines)).all(|n| self.moves_to(line + n)))
     }
 
     /// `line` is the most recent one of its sets.
@@ -100,13 +109,14 @@ impl Front {
     /// A block at `at` may be fetched soon, or the instruction before it fault: asks for the translations it would need.
     #[inline]
     pub fn look_ahead(&mut self, at: u64, next_page: bool, tlbs: &Tlbs, translate: &mut dyn Translate) {
-        if tlbs.fetches_quietly(at) {
-            self.page = at >> 12;
-        } else if at >> 12 != self.page {
-            self.ahead[0] = translate.walked(at);
+        let page = at >> 12;
+        let turns = self.turns_to(at, tlbs);
+        let walk = &mut self.walks[page as usize & 63];
+        if !turns || walk.0 != page {
+            *walk = (page, translate.walked(at));
         }
         if next_page {
-            self.ahead[1] = translate.walked((at | 0xfff).wrapping_add(1));
+            self.next = translate.walked((at | 0xfff).wrapping_add(1));
         }
     }
 
@@ -143,10 +153,10 @@ impl Front {
 impl Core {
     /// Instructions come from linear page `page` now, translated so.
     #[inline]
-    fn fetch_page(&mut self, page: u64, ahead: usize) {
+    fn fetch_page(&mut self, page: u64, walked: Walked) {
         if page != self.front.page {
             self.front.page = page;
-            self.translate_fetch(page << 12, self.front.ahead[ahead]);
+            self.translate_fetch(page << 12, walked);
         }
     }
 
@@ -202,7 +212,7 @@ impl Core {
     /// Fetches the line of a block's first byte, which is at `at`.
     #[inline]
     pub(super) fn fetch_first(&mut self, at: u64, line: u64) {
-        self.fetch_page(at >> 12, 0);
+        self.fetch_page(at >> 12, self.front.walks[(at >> 12) as usize & 63].1);
         self.fetch_line(line);
     }
 
@@ -263,7 +273,7 @@ impl Core {
             let next = (block.line & 63) + u64::from(p.line);
             match block.next_page {
                 Some(page) if next >= 64 => {
-                    self.fetch_page((p.at >> 12).wrapping_add(1), 1);
+                    self.fetch_page((p.at >> 12).wrapping_add(1), self.front.next);
                     self.fetch_line(page + next - 64);
                 }
                 _ => self.fetch_line(block.line + u64::from(p.line)),

@@ -67,6 +67,21 @@ pub(super) struct Ledger {
     waiting: u64,
 }
 
+/// Slots paid to each cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Paid([u64; BOOKS.len()]);
+
+impl Paid {
+    /// Adds them to the accounts.
+    pub fn add_to(&self, totals: &mut Totals) {
+        for (slots, (account, part)) in self.0.into_iter().zip(BOOKS) {
+            for signal in [Some(account), part].into_iter().flatten() {
+                totals[signal] += slots;
+            }
+        }
+    }
+}
+
 impl Ledger {
     /// `cause` claims `slots`, as far as it is owed not more than `most`. No slots wait.
     pub fn claim(&mut self, cause: Cause, slots: u32, most: u32) {
@@ -90,28 +105,28 @@ impl Ledger {
 
     /// Books the slots that wait.
     #[inline]
-    pub fn settle(&mut self, totals: &mut Totals) {
+    pub fn settle(&mut self, paid: &mut Paid) {
         let empty = std::mem::take(&mut self.waiting);
         if empty > 0 && (self.debt > 0 || self.claiming != 0) {
-            self.catch_up(u32::try_from(empty).unwrap_or(u32::MAX), totals);
+            self.catch_up(u32::try_from(empty).unwrap_or(u32::MAX), paid);
         }
     }
 
-    fn catch_up(&mut self, empty: u32, totals: &mut Totals) {
+    fn catch_up(&mut self, empty: u32, paid: &mut Paid) {
         let late = self.debt.min(empty);
         self.debt -= late;
-        self.pay(empty - late, totals);
+        self.pay(empty - late, paid);
     }
 
     /// One instruction took `uops` slots, however many. No slots wait.
-    pub fn step(&mut self, uops: u32, totals: &mut Totals) {
+    pub fn step(&mut self, uops: u32, paid: &mut Paid) {
         let wanted = self.debt + uops;
         self.debt = wanted.saturating_sub(WIDTH);
-        self.pay(WIDTH.saturating_sub(wanted), totals);
+        self.pay(WIDTH.saturating_sub(wanted), paid);
     }
 
     /// `empty` slots go to the causes that claim any, one to each in turn.
-    fn pay(&mut self, empty: u32, totals: &mut Totals) {
+    fn pay(&mut self, empty: u32, paid: &mut Paid) {
         let others = self.claiming & self.claiming.wrapping_sub(1);
         if empty == 0 || self.claiming == 0 {
             return;
@@ -119,16 +134,16 @@ impl Ledger {
         if others == 0 {
             let cause = self.claiming.trailing_zeros();
             self.turn = (cause + 1) % BOOKS.len() as u32;
-            self.book(cause as usize, empty.min(self.claims[cause as usize]), totals);
+            self.book(cause, empty.min(self.claims[cause as usize]), paid);
         } else if others.is_power_of_two() {
-            self.pay_two(empty, totals);
+            self.pay_two(empty, paid);
         } else {
-            self.pay_many(empty, totals);
+            self.pay_many(empty, paid);
         }
     }
 
     /// As [`Ledger::pay`] with two claimants.
-    fn pay_two(&mut self, empty: u32, totals: &mut Totals) {
+    fn pay_two(&mut self, empty: u32, paid: &mut Paid) {
         let first = self.next_claimant();
         let second = (self.claiming & !(1 << first)).trailing_zeros();
         let claims = [first, second].map(|cause| self.claims[cause as usize]);
@@ -137,36 +152,36 @@ impl Ledger {
         let to_second = claims[1].min(empty - to_first);
         let last = if to_first > to_second { first } else { second };
         self.turn = (last + 1) % BOOKS.len() as u32;
-        self.book(first as usize, to_first, totals);
-        self.book(second as usize, to_second, totals);
+        self.book(first, to_first, paid);
+        self.book(second, to_second, paid);
     }
 
     /// As [`Ledger::pay`].
-    fn pay_many(&mut self, mut empty: u32, totals: &mut Totals) {
+    fn pay_many(&mut self, mut empty: u32, paid: &mut Paid) {
         while let rounds = empty.checked_div(self.claiming.count_ones()).unwrap_or(0)
             && rounds > 0
         {
-            let least = self.claimants().map(|cause| self.claims[cause]).min().unwrap_or(0);
+            let least = self.claimants().map(|cause| self.claims[cause as usize]).min().unwrap_or(0);
             // The last one served is the nearest before the one whose turn it is.
             let before = self.claiming & !(u32::MAX << self.turn);
             self.turn = (if before != 0 { before } else { self.claiming }).ilog2() + 1;
             self.turn %= BOOKS.len() as u32;
             for cause in self.claimants() {
                 empty -= rounds.min(least);
-                self.book(cause, rounds.min(least), totals);
+                self.book(cause, rounds.min(least), paid);
             }
         }
         while empty > 0 && self.claiming != 0 {
-            self.pay_slot(totals);
+            self.pay_slot(paid);
             empty -= 1;
         }
     }
 
     /// One slot goes to the cause whose turn it is; one claims.
-    fn pay_slot(&mut self, totals: &mut Totals) {
+    fn pay_slot(&mut self, paid: &mut Paid) {
         let cause = self.next_claimant();
         self.turn = (cause + 1) % BOOKS.len() as u32;
-        self.book(cause as usize, 1, totals);
+        self.book(cause, 1, paid);
     }
 
     /// The cause whose turn it is; one claims.
@@ -177,25 +192,21 @@ impl Ledger {
 
     /// The causes that claim any.
     #[inline]
-    fn claimants(&self) -> impl Iterator<Item = usize> + use<> {
+    fn claimants(&self) -> impl Iterator<Item = u32> + use<> {
         let mut claiming = self.claiming;
         std::iter::from_fn(move || {
-            let cause = claiming.trailing_zeros() as usize;
+            let cause = claiming.trailing_zeros();
             claiming &= claiming.wrapping_sub(1);
-            (cause < BOOKS.len()).then_some(cause)
+            (cause < BOOKS.len() as u32).then_some(cause)
         })
     }
 
-    fn book(&mut self, cause: usize, paid: u32, totals: &mut Totals) {
-        self.claims[cause] -= paid;
-        if self.claims[cause] == 0 {
-            self.claiming &= !(1 << cause);
-        }
-        let (account, part) = BOOKS[cause];
-        totals[account] += u64::from(paid);
-        if let Some(part) = part {
-            totals[part] += u64::from(paid);
-        }
+    #[inline]
+    fn book(&mut self, cause: u32, slots: u32, paid: &mut Paid) {
+        let claim = &mut self.claims[cause as usize];
+        *claim -= slots;
+        self.claiming &= !(u32::from(*claim == 0) << cause);
+        paid.0[cause as usize] += u64::from(slots);
     }
 }
 
@@ -209,7 +220,7 @@ mod tests {
         const CAUSES: [Cause; 5] = [Cause::Sequencer, Cause::Serial, Cause::Resteer, Cause::Dram, Cause::Store];
         let mut r = Random(9);
         let (mut whole, mut slots) = (Ledger::default(), Ledger::default());
-        let (mut a, mut b) = (Totals::default(), Totals::default());
+        let (mut a, mut b) = (Paid::default(), Paid::default());
         for _ in 0..5000 {
             for _ in 0..r.below(3) {
                 let (cause, n) = (CAUSES[r.below(5) as usize], r.below(40) as u32);
@@ -230,6 +241,6 @@ mod tests {
             assert_eq!(whole, slots);
         }
         assert_eq!(a, b);
-        assert!(a[Signal::SlotsSerial] > 1000 && a[Signal::SlotsDram] > 1000);
+        assert!(CAUSES.into_iter().all(|cause| a.0[cause as usize] > 1000), "{a:?}");
     }
 }

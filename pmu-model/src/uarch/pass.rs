@@ -2,7 +2,7 @@
 //! that the decoded stream buffer supplies. All else goes the general way, which comes to the same.
 
 use super::blocks::MOST_RUNS;
-use super::books::{Pending, Run};
+use super::books::{Pending, Run, synchronize};
 use super::facts::Fusible;
 use super::ledger::WIDTH;
 use super::memory::Lines;
@@ -11,19 +11,18 @@ use super::taken::BranchKind;
 use super::{Core, Wake};
 use cpu_x86::monitor::{Packed, Step};
 
-/// A run through a plain block of which nothing is unusual but its accesses.
+/// What is not usual of a run that else is: its accesses, and the stack engine's offset.
 #[derive(Clone, Copy, Default)]
-struct Usual {
-    number: u32,
-    /// Linear address of the first byte.
-    at: u64,
+struct Other {
+    /// Is anything?
+    is_any: bool,
     /// How far the ledger is, and how many slots stayed empty so far.
     entered: u32,
     left: u32,
     /// As in [`Pending`].
     line: u8,
     noted: bool,
-    last: (u64, u32),
+    synchronizes: bool,
 }
 
 /// Where an access ended that did not end with its page.
@@ -36,6 +35,7 @@ impl Core {
         while let Some((step, behind)) = ahead.split_first() {
             match step.step() {
                 Step::Block(number) => self.pass_to(number),
+                Step::Page(page) => self.page = page << 12,
                 Step::Access { line, splits, write, instruction } => {
                     self.pass_access(&Lines { line, splits, write, instruction: instruction.into() });
                 }
@@ -64,83 +64,98 @@ impl Core {
         if self.taken.is_on() {
             return 0;
         }
-        let mut run = Usual { number: p.number, at: p.at, last: p.last, ..Usual::default() };
-        let (mut passed, mut synchronizes) = (0, false);
+        let (mut number, mut at, mut last) = (p.number, p.at, p.last);
+        let (mut passed, mut other) = (0, Other::default());
         while let Some(step) = steps.get(passed) {
             match step.step() {
                 Step::Block(next) => {
-                    let Some(block) = self.blocks.quick(run.number) else { break };
+                    let Some(block) = self.blocks.quick(number) else { break };
                     let (line, lines, idle) = (block.line, block.lines, block.idle);
-                    if !block.plain || synchronizes || !self.front.passes(run.at, line, lines) {
+                    if !block.plain || !self.front.passes(at, line, lines, &self.tlbs) {
                         break;
                     }
                     let Some((to, names_stack)) = self.entrance(next) else { break };
-                    self.books.ledger.leave_empty(u32::from(idle) - run.left);
-                    if run.noted {
-                        self.note_usual(&run);
+                    if other.is_any {
+                        self.leave_other(number, idle, std::mem::take(&mut other));
+                    } else {
+                        self.books.ledger.leave_empty(idle.into());
                     }
-                    self.retire_quickly(run.number, run.at, to);
-                    synchronizes = self.wake.pushed && names_stack;
-                    let repeats = next == run.number && lines == 0 && !synchronizes;
-                    run = Usual { number: next, at: to, last: Pending::NO_ACCESS, ..Usual::default() };
-                    passed += 1;
-                    if repeats {
-                        passed += self.pass_again(&mut run, &steps[passed..]);
+                    self.retire_quickly(number, at, to);
+                    let repeats = next == number && lines == 0;
+                    (number, at, last, passed) = (next, to, Pending::NO_ACCESS, passed + 1);
+                    if self.wake.pushed && names_stack {
+                        (other.is_any, other.synchronizes) = (true, true);
+                    } else if repeats {
+                        passed += self.pass_again(number, at, &steps[passed..], &mut last);
                     }
                 }
+                Step::Page(page) => {
+                    self.page = page << 12;
+                    passed += 1;
+                }
                 Step::Access { line, splits, write, instruction } => {
-                    if !splits && self.caches.hits(line, write) {
-                        run.last = (WITHIN, instruction.into());
-                    } else {
+                    if splits || !self.caches.hits(line, write) {
                         let a = Lines { line, splits, write, instruction: instruction.into() };
-                        if synchronizes || !self.miss(&mut run, &a) {
+                        if !self.miss(number, at, &mut other, &a) {
                             break;
                         }
                     }
-                    passed += 1;
+                    (last, passed) = ((WITHIN, instruction.into()), passed + 1);
                 }
             }
         }
         if passed > 0 {
-            let Usual { number, at, last, entered, line, noted, .. } = run;
+            let Other { entered, line, noted, synchronizes, .. } = other;
             let plain = Pending::new(number, at, self.books.ring);
             self.pending = Some(Pending { synchronizes, last, entered, started: entered > 0, line, noted, ..plain });
         }
         passed
     }
 
-    /// A usual run makes this access, which is no hit of one line in the L1D. False: it is not so usual, and nothing was done.
+    /// A run at `at` through block `number`, which is usual but for `other`, makes this access, which is no hit of one line in
+    /// the L1D. False: more is unusual, and nothing was done.
     #[inline(never)]
-    fn miss(&mut self, run: &mut Usual, a: &Lines) -> bool {
-        let Some(block) = self.blocks.peek(run.number).filter(|b| b.plain && a.instruction < b.n) else { return false };
+    fn miss(&mut self, number: u32, at: u64, other: &mut Other, a: &Lines) -> bool {
+        let Some(block) = self.blocks.peek(number).filter(|b| b.plain && a.instruction < b.n) else { return false };
+        if other.synchronizes {
+            return false;
+        }
         let (facts, n) = (self.blocks.facts(block), a.instruction as usize);
         let memory = facts[n].memory;
-        if a.instruction > run.entered {
+        if a.instruction > other.entered {
             let line = facts[n - 1].line;
-            if !self.front.passes(run.at, block.line, line) {
+            if !self.front.passes(at, block.line, line, &self.tlbs) {
                 return false;
             }
-            let uops = facts[n].before - facts[run.entered as usize].before;
-            let left = WIDTH * (a.instruction - run.entered) - uops;
+            let uops = facts[n].before - facts[other.entered as usize].before;
+            let left = WIDTH * (a.instruction - other.entered) - uops;
             self.books.ledger.leave_empty(left);
-            (run.left, run.entered, run.line) = (run.left + left, a.instruction, line);
+            (other.left, other.entered, other.line) = (other.left + left, a.instruction, line);
         }
+        other.is_any = true;
         let level = self.serve_lines(a, memory);
-        run.last = (WITHIN, a.instruction);
-        self.outcomes.note_all(&mut run.noted, a, memory, level, false);
+        self.outcomes.note_all(&mut other.noted, a, memory, level, false);
         true
     }
 
-    /// Adds up what became of the accesses of a run that ends.
-    fn note_usual(&mut self, run: &Usual) {
-        let Some(block) = self.blocks.quick(run.number) else { return };
-        self.outcomes.add(block.n.into(), self.books.totals.of_mut(self.books.ring));
+    /// Books the rest of a run through block `number`, which leaves `idle` slots empty, and `other`.
+    #[inline(never)]
+    fn leave_other(&mut self, number: u32, idle: u16, other: Other) {
+        let Some(block) = self.blocks.peek(number) else { return };
+        let totals = self.books.totals.of_mut(self.books.ring);
+        if other.noted {
+            self.outcomes.add(block.n, totals);
+        }
+        if let Some(n) = block.names_stack.filter(|_| other.synchronizes) {
+            synchronize(&self.blocks.facts(block)[n as usize], totals);
+        }
+        let taken = other.left + u32::from(other.synchronizes);
+        self.books.ledger.leave_empty(u32::from(idle).saturating_sub(taken));
     }
 
     /// Control passes through `steps`, from a run that came from its own block, as long as it comes back to itself and all
     /// goes as usual: through how many of them. What such a run changes beyond counts is the predictor.
-    fn pass_again(&mut self, run: &mut Usual, steps: &[Packed]) -> usize {
-        let (number, at) = (run.number, run.at);
+    fn pass_again(&mut self, number: u32, at: u64, steps: &[Packed], last: &mut (u64, u32)) -> usize {
         let Some(block) = self.blocks.quick(number) else { return 0 };
         if block.branch != Some(BranchKind::Conditional) || self.p.bubble[0] > 0 {
             return 0;
@@ -152,10 +167,10 @@ impl Core {
             match step.step() {
                 Step::Block(next) if next == number && taken => {
                     mispredicted = self.predictor.repeat(from, at, &site);
-                    (run.last, runs) = (Pending::NO_ACCESS, runs + 1);
+                    (*last, runs) = (Pending::NO_ACCESS, runs + 1);
                 }
                 Step::Access { line, splits: false, write, instruction } if self.caches.hits(line, write) => {
-                    run.last = (WITHIN, instruction.into());
+                    *last = (WITHIN, instruction.into());
                 }
                 _ => break,
             }
@@ -259,7 +274,7 @@ impl Core {
     pub(super) fn supplied(&mut self, first: u64, lines: u8) -> bool {
         let Some(p) = &mut self.pending else { return false };
         if !p.started {
-            if !self.front.is_in(p.at) || !self.front.moves_to(first) {
+            if !self.front.turns_to(p.at, &self.tlbs) || !self.front.moves_to(first) {
                 return self.supplied_slowly(first, lines);
             }
             p.started = true;

@@ -230,6 +230,9 @@ struct Teller<'a> {
     /// The page and the ring in which blocks may be passed, and those that were.
     told: Option<(u64, Ring)>,
     passed: Vec<Packed>,
+    /// Pages entered at once, by their lowest bits: their blocks may be passed too.
+    pages: [u64; 64],
+    turned: u64,
     /// Accesses among them.
     waited: u64,
 }
@@ -265,12 +268,20 @@ impl Teller<'_> {
             self.core.single(&code(&p.instructions[s.n..=s.n], at), at, s.ring, &mut Tables);
         } else {
             let number = self.number(s.piece, s.n, alone);
-            if self.way == Way::Passed && self.told == Some((at >> 12, s.ring)) && !self.crosses(s) {
-                self.passed.push(Packed::block(number));
-            } else {
-                self.flush().enter(number, at, s.ring, &mut Tables);
-                self.told = (!self.crosses(s)).then_some((at >> 12, s.ring));
+            let (page, crosses) = (at >> 12, self.crosses(s));
+            let told = self.told.filter(|(_, ring)| self.way == Way::Passed && *ring == s.ring && !crosses);
+            match told {
+                Some((last, _)) if last == page => self.passed.push(Packed::block(number)),
+                Some(_) if self.pages[page as usize & 63] == page => {
+                    self.passed.extend([Packed::page(page), Packed::block(number)]);
+                    self.turned += 1;
+                }
+                _ => {
+                    self.flush().enter(number, at, s.ring, &mut Tables);
+                    self.pages[page as usize & 63] = page;
+                }
             }
+            self.told = (!crosses).then_some((page, s.ring));
         }
         s.n
     }
@@ -322,6 +333,7 @@ impl Teller<'_> {
             }
             if what.changes_memory() {
                 self.filter.forget();
+                self.pages.fill(u64::MAX);
             }
             self.core.happened(what);
         }
@@ -362,8 +374,20 @@ pub(super) fn tell_with(
     let numbers = pieces.iter().map(|p| vec![[None; 2]; p.instructions.len()]).collect();
     let r = Random(if let Way::Cut(seed) = way { seed } else { 0 });
     let (core, filter) = (Core::new(p), Filter::new(filtered));
-    let mut t =
-        Teller { core, filter, pieces, numbers, way, r, entered: None, told: None, passed: Vec::new(), waited: 0 };
+    let mut t = Teller {
+        core,
+        filter,
+        pieces,
+        numbers,
+        way,
+        r,
+        entered: None,
+        told: None,
+        passed: Vec::new(),
+        pages: [u64::MAX; 64],
+        turned: 0,
+        waited: 0,
+    };
     for s in steps {
         let first = t.reach(s);
         t.step(s, first);
@@ -387,6 +411,7 @@ pub(super) fn tell_with(
         }
     }
     t.flush().settle(steps[steps.len() - 1].to);
+    assert_eq!(t.turned > 200, way == Way::Passed, "{way:?}: {} pages were passed to", t.turned);
     let many = if p.dtlb_4k.ways == 1 { 10 } else { 200 };
     assert_eq!(t.waited > many, way == Way::Passed, "{way:?}: {} accesses waited", t.waited);
     (t.core, t.filter.left_out)
