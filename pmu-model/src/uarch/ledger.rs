@@ -156,25 +156,22 @@ impl Ledger {
         self.book(second, to_second, paid);
     }
 
-    /// As [`Ledger::pay`].
-    fn pay_many(&mut self, mut empty: u32, paid: &mut Paid) {
-        while let rounds = empty.checked_div(self.claiming.count_ones()).unwrap_or(0)
-            && rounds > 0
-        {
-            let least = self.claimants().map(|cause| self.claims[cause as usize]).min().unwrap_or(0);
-            // The last one served is the nearest before the one whose turn it is.
-            let before = self.claiming & !(u32::MAX << self.turn);
-            self.turn = (if before != 0 { before } else { self.claiming }).ilog2() + 1;
-            self.turn %= BOOKS.len() as u32;
-            for cause in self.claimants() {
-                empty -= rounds.min(least);
-                self.book(cause, rounds.min(least), paid);
+    /// As [`Ledger::pay`] with more than two: rounds in which each gets one, until one has all it claims.
+    fn pay_many(&mut self, empty: u32, paid: &mut Paid) {
+        let many = self.claiming.count_ones();
+        let (rounds, over) = (empty / many, empty % many);
+        let least = self.claimants().map(|cause| self.claims[cause as usize]).min().unwrap_or(0);
+        let lasts = rounds < least || rounds == least && over == 0;
+        let (rounds, over) = if lasts { (rounds, over) } else { (least, 0) };
+        for (n, cause) in (0..).zip(self.claimants()) {
+            let slots = rounds + u32::from(n < over);
+            // The one served last is the last of all, or the last of those who get one more.
+            if over == 0 || n + 1 == over {
+                self.turn = (cause + 1) % BOOKS.len() as u32;
             }
+            self.book(cause, slots, paid);
         }
-        while empty > 0 && self.claiming != 0 {
-            self.pay_slot(paid);
-            empty -= 1;
-        }
+        self.pay(empty - rounds * many - over, paid);
     }
 
     /// One slot goes to the cause whose turn it is; one claims.
@@ -190,13 +187,15 @@ impl Ledger {
         (if behind != 0 { behind } else { self.claiming }).trailing_zeros()
     }
 
-    /// The causes that claim any.
+    /// The causes that claim any, the one whose turn it is first.
     #[inline]
     fn claimants(&self) -> impl Iterator<Item = u32> + use<> {
-        let mut claiming = self.claiming;
+        let behind = self.claiming & (u32::MAX << self.turn);
+        let mut parts = [behind, self.claiming ^ behind];
         std::iter::from_fn(move || {
-            let cause = claiming.trailing_zeros();
-            claiming &= claiming.wrapping_sub(1);
+            let part = if parts[0] != 0 { &mut parts[0] } else { &mut parts[1] };
+            let cause = part.trailing_zeros();
+            *part &= part.wrapping_sub(1);
             (cause < BOOKS.len() as u32).then_some(cause)
         })
     }
@@ -221,13 +220,16 @@ mod tests {
         let mut r = Random(9);
         let (mut whole, mut slots) = (Ledger::default(), Ledger::default());
         let (mut a, mut b) = (Paid::default(), Paid::default());
-        for _ in 0..5000 {
+        let mut by_claimants = [0; 6];
+        for n in 0..15_000 {
             for _ in 0..r.below(3) {
                 let (cause, n) = (CAUSES[r.below(5) as usize], r.below(40) as u32);
                 whole.claim(cause, n, 100);
                 slots.claim(cause, n, 100);
             }
-            let empty = r.below(60) as u32;
+            by_claimants[whole.claiming.count_ones() as usize] += 1;
+            // Fewer than are claimed, about as many, and more.
+            let empty = r.below([10, 24, 60][n / 500 % 3]) as u32;
             // As ten instructions, in one piece or two, that wait to be booked.
             let first = r.below(u64::from(empty) + 1) as u32;
             whole.run(10, 60 - first);
@@ -242,5 +244,6 @@ mod tests {
         }
         assert_eq!(a, b);
         assert!(CAUSES.into_iter().all(|cause| a.0[cause as usize] > 1000), "{a:?}");
+        assert!(by_claimants.into_iter().all(|n| n > 500), "{by_claimants:?}");
     }
 }
