@@ -169,13 +169,13 @@ const fn most(signal: Signal) -> Most {
         // Few micro-ops, but in microcode hundreds.
         UopsRetired | UopsHeavy | UopsMs | UopsExecuted | UopsX87 | UopsDsb | UopsMite => Most::mostly(SLOTS_PER_CYCLE),
         // A read and a write, each across a line or page at worst; more in strings, gathers, XSAVE, task switches.
-        MemoryUops | StoreL2Hit | StoreForwardBlocks | L1dReplacements | L2DataHit | L2DataMiss | L2CodeHit
+        MemoryUops | StoreL2Hit | L1dReplacements | L2DataHit | L2DataMiss | L2CodeHit
         | L2CodeMiss | L2RfoHit | L2RfoMiss | L2LinesIn | L2LinesOut | L2LinesDropped | L3DataMiss | L3CodeMiss
         | L3RfoMiss | StreamingWrites | BusLocks | DtlbLoadStlbHit | DtlbLoadWalk4k | DtlbLoadWalk2m
         | DtlbLoadWalk1g | DtlbStoreStlbHit | DtlbStoreWalk4k | DtlbStoreWalk2m | DtlbStoreWalk1g | ItlbStlbHit
         | ItlbWalk4k | ItlbWalk2m | ItlbWalk1g | DsbMisses | AssistsPage => Most::mostly(2),
         // Rare and, as a rule, one at a time.
         // Besides the delivery that follows it, a branch inserts one.
-        ClearsMemoryOrdering | ClearsSmc | AssistsFp | HardwareInterrupts | MsSwitches | LbrInserts => Most::mostly(1),
+        ClearsMemoryOrdering | ClearsSmc | HardwareInterrupts | MsSwitches | LbrInserts => Most::mostly(1),
     }
 }

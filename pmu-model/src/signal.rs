@@ -131,8 +131,6 @@ signals! {
     ClearsMemoryOrdering,
     /// Machine clears by self-modifying code.
     ClearsSmc,
-    /// Floating-point assists.
-    AssistsFp,
     /// Accessed and dirty bits set by walks.
     AssistsPage,
     /// Interrupts from outside.
@@ -159,8 +157,6 @@ signals! {
     StlbMissStores,
     /// Stores that hit the L2.
     StoreL2Hit,
-    /// Loads that could not take their data from an older store.
-    StoreForwardBlocks,
 
     // Caches.
     /// Lines brought into the L1D.

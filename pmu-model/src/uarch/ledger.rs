@@ -174,13 +174,6 @@ impl Ledger {
         self.pay(empty - rounds * many - over, paid);
     }
 
-    /// One slot goes to the cause whose turn it is; one claims.
-    fn pay_slot(&mut self, paid: &mut Paid) {
-        let cause = self.next_claimant();
-        self.turn = (cause + 1) % BOOKS.len() as u32;
-        self.book(cause, 1, paid);
-    }
-
     /// The cause whose turn it is; one claims.
     fn next_claimant(&self) -> u32 {
         let behind = self.claiming & (u32::MAX << self.turn);
@@ -214,6 +207,17 @@ mod tests {
     use super::*;
     use crate::uarch::tests::Random;
 
+    impl Ledger {
+        /// One slot goes to the cause whose turn it is, if one claims any.
+        fn pay_slot(&mut self, paid: &mut Paid) {
+            if self.claiming != 0 {
+                let cause = self.next_claimant();
+                self.turn = (cause + 1) % BOOKS.len() as u32;
+                self.book(cause, 1, paid);
+            }
+        }
+    }
+
     #[test]
     fn paying_at_once_equals_paying_slot_by_slot() {
         const CAUSES: [Cause; 5] = [Cause::Sequencer, Cause::Serial, Cause::Resteer, Cause::Dram, Cause::Store];
@@ -235,11 +239,7 @@ mod tests {
             whole.run(10, 60 - first);
             whole.run(10, 60 - (empty - first));
             whole.settle(&mut a);
-            for _ in 0..empty {
-                if slots.claiming != 0 {
-                    slots.pay_slot(&mut b);
-                }
-            }
+            (0..empty).for_each(|_| slots.pay_slot(&mut b));
             assert_eq!(whole, slots);
         }
         assert_eq!(a, b);
