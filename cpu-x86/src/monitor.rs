@@ -182,6 +182,11 @@ pub enum Happening {
     SelfModified,
     /// A walk set an accessed or dirty bit.
     MarkedPage,
+    /// Floating point took a denormal operand that DAZ does not hide, or gave a tiny, inexact result that FTZ does not flush.
+    Denormal {
+        /// Which instruction of the block entered last did.
+        instruction: u32,
+    },
     /// A repeated string instruction did so many iterations.
     Repeated(u64),
     /// The conditional branch that ends the block entered last was taken, to the next instruction.
@@ -198,7 +203,7 @@ impl Happening {
             H::AddressSpace { .. } | H::FlushTlb { .. } | H::FlushSpace(_) | H::FlushPage(_) => true,
             H::FlushLine(_) | H::FlushLines => true,
             H::Delivery { .. } | H::FlushPredictor | H::SelfModified | H::MarkedPage => false,
-            H::Repeated(_) | H::TakenToNext | H::Idled(_) => false,
+            H::Denormal { .. } | H::Repeated(_) | H::TakenToNext | H::Idled(_) => false,
         }
     }
 }

@@ -516,7 +516,7 @@ fn a_monitor_is_told_the_same_of_blocks_and_of_single_instructions_and_changes_n
     let (mut alone, mut blocks) = (Machine::new(1 << 30), watched(1 << 30, false));
     let (mut steps, mut unfiltered) = (watched(1, true), watched(5, true));
     let mut random = Random(SEED + 1);
-    let (mut halted, mut misses, mut taken) = (0, 0, 0);
+    let (mut halted, mut misses, mut taken, mut denormals) = (0, 0, 0, 0);
     for n in 0..programs {
         let s = draw_start(&all, &plain, &mut random);
         let want = alone.run(&s);
@@ -534,7 +534,9 @@ fn a_monitor_is_told_the_same_of_blocks_and_of_single_instructions_and_changes_n
         }
         halted += u32::from(want.exit == Exit::Halted);
         (misses, taken) = (misses + told.misses, taken + told.taken.len());
+        denormals += told.denormals.len();
     }
+    assert!(denormals > programs as usize / 20, "{denormals}");
     assert!(halted > programs / 3 && misses > u64::from(programs) && taken > programs as usize / 2, "{misses} {taken}");
 }
 

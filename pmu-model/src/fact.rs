@@ -176,6 +176,6 @@ const fn most(signal: Signal) -> Most {
         | ItlbWalk4k | ItlbWalk2m | ItlbWalk1g | DsbMisses | AssistsPage => Most::mostly(2),
         // Rare and, as a rule, one at a time.
         // Besides the delivery that follows it, a branch inserts one.
-        ClearsMemoryOrdering | ClearsSmc | HardwareInterrupts | MsSwitches | LbrInserts => Most::mostly(1),
+        ClearsMemoryOrdering | ClearsSmc | AssistsFp | HardwareInterrupts | MsSwitches | LbrInserts => Most::mostly(1),
     }
 }

@@ -131,6 +131,8 @@ signals! {
     ClearsMemoryOrdering,
     /// Machine clears by self-modifying code.
     ClearsSmc,
+    /// Floating-point assists.
+    AssistsFp,
     /// Accessed and dirty bits set by walks.
     AssistsPage,
     /// Interrupts from outside.

@@ -6,7 +6,7 @@ mod board;
 use board::{Board, How, run};
 use cpu_x86::{Cpu, Exit, Ring, Table};
 use emu_core::{Gpa, Ram};
-use pmu_model::signal::Signals;
+use pmu_model::signal::{Signal, Signals};
 use pmu_model::{Now, Profile, catalog};
 use std::sync::Arc;
 
@@ -187,6 +187,43 @@ fn the_identities_hold_while_every_handler_faults() {
         assert_eq!((cpu.counts().cycles, cpu.counts().kernel.instructions), (1000, retired));
         check_identities("faults", &cpu.counts(), &board.pmu.signals());
     }
+}
+
+#[test]
+fn denormals_take_assists_where_something_multiplies_or_the_x87_loads() {
+    let ram = Arc::new(Ram::new(1 << 20, &[]).expect("memory"));
+    let put = |at: u64, v: u64| assert!(ram.write(Gpa(at), &v.to_le_bytes()));
+    put(0x808, 0x00cf_9b00_0000_ffff);
+    put(0x810, 0x00cf_9300_0000_ffff);
+    let values = [1, 1.5f64.to_bits(), f64::MIN_POSITIVE.to_bits(), 0x9fc0];
+    (0x3000..).step_by(8).zip(values).for_each(|(at, v)| put(at, v));
+    #[rustfmt::skip] // a listing
+    let code: [&[u8]; 16] = [
+        &[0xb8, 0, 6, 0, 0], &[0x0f, 0x22, 0xe0],  // mov eax, 600h; mov cr4, eax
+        &[0xf2, 0x0f, 0x10, 0x05, 8, 0x30, 0, 0],  // movsd xmm0, [1.5]
+        &[0xf2, 0x0f, 0x10, 0x0d, 16, 0x30, 0, 0], // movsd xmm1, [least normal]
+        &[0xf2, 0x0f, 0x58, 0x05, 0, 0x30, 0, 0],  // addsd xmm0, [denormal]: none
+        &[0x66, 0x0f, 0x2f, 0x05, 0, 0x30, 0, 0],  // comisd xmm0, [denormal]: none
+        &[0xf2, 0x0f, 0x59, 0x05, 0, 0x30, 0, 0],  // mulsd xmm0, [denormal]: an operand
+        &[0xf2, 0x0f, 0x59, 0x0d, 16, 0x30, 0, 0], // mulsd xmm1, [least normal]: a tiny result
+        &[0xf2, 0x0f, 0x59, 0x0d, 8, 0x30, 0, 0],  // mulsd xmm1, [1.5]: of zero, none
+        &[0xdb, 0xe3], &[0xdd, 0x05, 0, 0x30, 0, 0], // fninit; fld qword [denormal]
+        &[0x0f, 0xae, 0x15, 24, 0x30, 0, 0],       // ldmxcsr [DAZ and FTZ]
+        &[0xf2, 0x0f, 0x10, 0x0d, 16, 0x30, 0, 0], // movsd xmm1, [least normal]
+        &[0xf2, 0x0f, 0x59, 0x05, 0, 0x30, 0, 0],  // mulsd xmm0, [denormal]: zero
+        &[0xf2, 0x0f, 0x59, 0x0d, 16, 0x30, 0, 0], // mulsd xmm1, [least normal]: flushed
+        &[0xf4],
+    ];
+    assert!(ram.write(Gpa(0x2000), &code.concat()));
+    let mut board = Board::new(How { always: true, ..How::default() });
+    let mut cpu = Cpu::new(ram.clone(), 0);
+    cpu.set_flat32(8, 16);
+    cpu.gdtr = Table { base: 0x800, limit: 0x17 };
+    (cpu.regs[4], cpu.rip, cpu.next_rip) = (0x8_0000, 0x2000, 0x2000);
+    assert_eq!(cpu.run(&mut board, 1000), Exit::Halted);
+    let (counts, signals) = (cpu.counts(), board.pmu.signals());
+    assert_eq!((counts.kernel.instructions, signals.kernel[Signal::AssistsFp]), (16, 3));
+    check_identities("assists", &counts, &signals);
 }
 
 #[test]

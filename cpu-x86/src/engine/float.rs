@@ -10,7 +10,7 @@ use super::hot::Leave;
 use super::op::Op;
 use super::vector::{clear, misaligned, piece, pieces, vec, whole};
 use super::watch::Watch;
-use crate::exec::simd::{Real, flags, sign};
+use crate::exec::simd::{Real, env_of, flags, note, sign};
 use crate::state::Cpu;
 use softfp::{Env, f32, f64};
 use std::cmp::Ordering;
@@ -86,9 +86,9 @@ fn book<const O: usize, const W: usize>(a: u64, b: u64, env: &mut Env) -> u64 {
 fn by_the_book(cpu: &mut Cpu, f: impl FnOnce(&mut Cpu, &mut Env)) -> bool {
     let masked = cpu.mxcsr & MASKED == MASKED;
     if masked {
-        let mut env = Env::from_mxcsr(cpu.mxcsr);
+        let mut env = env_of(cpu.mxcsr);
         f(cpu, &mut env);
-        cpu.mxcsr |= u32::from(env.flags);
+        note(cpu, &env);
     }
     masked
 }

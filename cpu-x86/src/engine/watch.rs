@@ -14,6 +14,7 @@ use crate::monitor::{Code, DataAccess, Happening, Packed, Translate, Walked};
 use crate::state::{Cpu, cell};
 use emu_core::Gpa;
 use iced_x86::Instruction;
+use softfp::flag;
 
 /// Whether handlers tell.
 pub(crate) trait Watch {
@@ -160,15 +161,7 @@ impl Cpu {
     #[inline(never)]
     fn observe_now(&mut self, at: u64, host: u64, bytes: u64, write: bool) {
         let physical = self.physical((host << 12) + (at & 0xfff));
-        let instruction = if self.engine.alone {
-            0
-        } else if self.hot.left.is_null() {
-            // No block has run: an event is being delivered behind all that has.
-            u32::MAX
-        } else {
-            let (block, slot) = self.engine.blocks.owner(self.hot.left);
-            block.instruction_of(slot) as u32
-        };
+        let instruction = self.instruction();
         let access = DataAccess { linear: at, physical, bytes: bytes as u32, write, instruction };
         let mut touched = 0;
         self.with_monitor(|monitor, cpu| touched = monitor.access(&access, cpu));
@@ -185,6 +178,36 @@ impl Cpu {
         }
         let quiet = &mut self.hot.quiet[(at >> 12) as usize & 63];
         *quiet = quiet.told(at, host, physical.0, write);
+    }
+
+    /// Which instruction of the block entered last is under way.
+    fn instruction(&self) -> u32 {
+        if self.engine.alone {
+            0
+        } else if self.hot.left.is_null() {
+            // No block has run: an event is being delivered behind all that has.
+            u32::MAX
+        } else {
+            let (block, slot) = self.engine.blocks.owner(self.hot.left);
+            block.instruction_of(slot) as u32
+        }
+    }
+
+    /// Tells the monitor if the instruction under way, which raised these `flags` and no fault, met denormals; `ftz`: tiny
+    /// results were flushed.
+    #[inline]
+    pub(crate) fn raised(&mut self, flags: u8, ftz: bool) {
+        let tiny = if ftz { 0 } else { flag::UE };
+        if flags & (flag::DE | tiny) != 0 && self.hot.watched {
+            self.tell_denormal();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_denormal(&mut self) {
+        let instruction = self.instruction();
+        self.with_monitor(|monitor, _| monitor.happened(Happening::Denormal { instruction }));
     }
 
     /// Tells the monitor of an access to plain memory by an instruction's meaning; it may run over lines, not pages.

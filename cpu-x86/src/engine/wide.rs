@@ -13,7 +13,7 @@ use super::vector::{clear, piece, pieces, vec, whole};
 use super::watch::Watch;
 use crate::alu::flag::{CF, OF, SF, ZF};
 use crate::alu::{self, Width};
-use crate::exec::simd::V;
+use crate::exec::simd::{V, env_of, note};
 use crate::state::Cpu;
 use softfp::Env;
 
@@ -173,7 +173,7 @@ unsafe fn kernel<const S: usize, const K: usize>(cpu: &mut Cpu, op: *const Op, a
     if floats(S) && cpu.mxcsr & MASKED != MASKED {
         return false;
     }
-    let mut env = Env::from_mxcsr(cpu.mxcsr);
+    let mut env = env_of(cpu.mxcsr);
     // SAFETY: the builder put there a function of this signature.
     unsafe {
         if S == kernel_op::FLAGS || S == kernel_op::FP_FLAGS {
@@ -187,7 +187,7 @@ unsafe fn kernel<const S: usize, const K: usize>(cpu: &mut Cpu, op: *const Op, a
         }
     }
     if floats(S) {
-        cpu.mxcsr |= u32::from(env.flags);
+        note(cpu, &env);
     }
     true
 }

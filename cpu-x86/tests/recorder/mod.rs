@@ -19,6 +19,8 @@ pub struct Told {
     pub deliveries: u64,
     /// Iterations of repeated instructions.
     pub repeated: u64,
+    /// Where floating point met denormals.
+    pub denormals: Vec<u64>,
     /// Accesses that missed the cache.
     pub misses: u64,
     /// The cache.
@@ -132,6 +134,10 @@ impl Monitor for Recorder {
         match what {
             Happening::Delivery { .. } => self.told.deliveries += 1,
             Happening::Repeated(n) => self.told.repeated += n,
+            Happening::Denormal { instruction } => {
+                let (at, starts, _) = self.pending.as_ref().expect("a block was entered");
+                self.told.denormals.push(at + starts[instruction as usize]);
+            }
             _ => {}
         }
     }

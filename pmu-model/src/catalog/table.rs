@@ -106,7 +106,7 @@ const REF_CYCLES: Formula = Formula::of(Fact::RefCycles);
 const SLOTS: Formula = Formula::of(Fact::Slots);
 const MISPREDICTED: Formula =
     one_of(&[MispredictedTaken, MispredictedNotTaken, MispredictedIndirect, MispredictedReturn]);
-const CLEARS: Formula = sum(&[ClearsMemoryOrdering, ClearsSmc]);
+const CLEARS: Formula = sum(&[ClearsMemoryOrdering, ClearsSmc, AssistsFp]);
 const RECOVERIES: Formula = few(&[
     MispredictedTaken,
     MispredictedNotTaken,
@@ -114,6 +114,7 @@ const RECOVERIES: Formula = few(&[
     MispredictedReturn,
     ClearsMemoryOrdering,
     ClearsSmc,
+    AssistsFp,
 ]);
 /// No counter mask over these: the ledger books a recovery's slots over the instructions behind it, so for a while fewer
 /// cycles are booked than recoveries began.
@@ -246,8 +247,8 @@ pub static EVENTS: &[Event] = &[
     model("MACHINE_CLEARS.MEMORY_ORDERING",   0x02c3, seen(ClearsMemoryOrdering), "machine clears by memory ordering: none, accesses go in order"),
     model("MACHINE_CLEARS.SMC",               0x04c3, seen(ClearsSmc),          "machine clears by self-modifying code"),
     model("BACLEARS.ANY",                     0x0160, seen(Baclears),           "re-steers at decode").low(),
-    model("ASSISTS.ANY",                      0x1bc1, seen(AssistsPage),        "assists by microcode: those for floating point are not modelled"),
-    none ("ASSISTS.FP",                       0x02c1,                           "assists for floating point"),
+    model("ASSISTS.ANY",                      0x1bc1, sum(&[AssistsFp, AssistsPage]), "assists by microcode"),
+    model("ASSISTS.FP",                       0x02c1, seen(AssistsFp),          "assists for denormals, but of additions and comparisons"),
     model("ASSISTS.SSE_AVX_MIX",              0x10c1, NEVER,                    "assists for SSE behind AVX: none, what is above is merged"),
     model("ASSISTS.PAGE_FAULT",               0x08c1, seen(AssistsPage),        "assists that set accessed and dirty bits"),
     model("ICACHE_DATA.STALLS",               0x0480, cycles(&[SlotsIcache]),   "cycles in which fetch waits for a line").low(),

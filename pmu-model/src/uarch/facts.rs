@@ -63,6 +63,7 @@ pub(super) struct Fact {
     pub loads: u8,
     pub stores: u8,
     pub memory: Memory,
+    pub mnemonic: Mnemonic,
     pub kind: Kind,
     /// Counted one by one: NOPs, LFENCE, PAUSE, software prefetches.
     pub single: Option<Signal>,
@@ -95,6 +96,7 @@ impl Fact {
             fuses_below: fuses_below(i),
             stack: stack(i),
             single: single(i),
+            mnemonic: i.mnemonic(),
             ..Fact::default()
         };
         fact.memory.streams = streams(i.mnemonic());
@@ -170,6 +172,16 @@ impl Fact {
             Some(BranchKind::Other) => add(Signal::FarBranches, 1),
             _ => {}
         }
+    }
+
+    /// Does it take an assist for denormals? Additions, comparisons and what else does not multiply, divide or change the
+    /// format have not since Sandy Bridge, but on the x87. Sources: Intel's tuning advice on "Floating Point Assists"; P.
+    /// Cordes, Stack Overflow 60969892. Differs: a tiny result that is exact takes none, and none adds micro-ops.
+    pub fn assists(&self) -> bool {
+        let name = format!("{:?}", self.mnemonic).to_lowercase();
+        let name = name.strip_prefix('v').unwrap_or(&name);
+        name.starts_with('f')
+            || ["mul", "div", "sqrt", "dp", "cvt", "scalef"].iter().any(|those| name.starts_with(those))
     }
 
     /// Must the ledger look at it on its own?

@@ -186,7 +186,7 @@ impl Core {
     /// Instruction `n` of the pending run is reached: what comes before it is fetched and has had its slots. Returns how
     /// the instruction accesses memory, if it may retire: after a cut an access belongs to none that does.
     #[inline]
-    fn reach(&mut self, n: u32) -> Option<Memory> {
+    pub(super) fn reach(&mut self, n: u32) -> Option<Memory> {
         let p = self.pending.as_ref()?;
         let block = self.blocks.peek(p.number)?;
         let facts = self.blocks.facts(block);

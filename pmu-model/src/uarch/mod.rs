@@ -8,7 +8,7 @@
 //! Every total is the same however the stream of instructions is cut into blocks, and whether or not accesses are left
 //! out under the contract of [`cpu_x86::monitor::Touched`]; only [`Core::last_load`] and [`Core::last_store`] must see all
 //! accesses (see [`Core::observe_all`]). Not modelled, and zero: fill-buffer hits, store forwarding, memory
-//! ordering, FP assists, prefetching, the wrong path, other cores' lines.
+//! ordering, prefetching, the wrong path, other cores' lines.
 
 mod blocks;
 mod books;
@@ -312,9 +312,26 @@ impl Core {
     }
 
     /// A store met decoded code: the pipeline is cleared.
-    fn clear(&mut self) {
+    fn modified(&mut self) {
         self.advance_to_access();
-        self.books.now()[Signal::ClearsSmc] += 1;
+        self.clear(Signal::ClearsSmc);
+    }
+
+    /// Instruction `n` of the pending run met denormals: if that takes an assist, the pipeline is cleared for it.
+    fn assist(&mut self, n: u32) {
+        let assists = self.pending.as_ref().is_some_and(|p| {
+            let block = self.blocks.peek(p.number).filter(|b| n < b.n);
+            block.is_some_and(|b| self.blocks.facts(b)[n as usize].assists())
+        });
+        if assists && self.reach(n).is_some() {
+            self.clear(Signal::AssistsFp);
+            self.books.claim(Cause::Serial, self.p.assist, &self.p);
+        }
+    }
+
+    /// The pipeline is cleared, for what `counts`.
+    fn clear(&mut self, counts: Signal) {
+        self.books.now()[counts] += 1;
         self.books.claim(Cause::Clear, self.p.clear, &self.p);
         self.books.claim(Cause::Resteer, self.p.resteer, &self.p);
     }
@@ -387,7 +404,8 @@ impl Monitor for Core {
                 self.front.flush();
             }
             Happening::FlushPredictor => self.predictor.flush_indirect(),
-            Happening::SelfModified => self.clear(),
+            Happening::SelfModified => self.modified(),
+            Happening::Denormal { instruction } => self.assist(instruction),
             Happening::MarkedPage => self.books.now()[Signal::AssistsPage] += 1,
             Happening::TakenToNext => self.branch_was_taken(),
             Happening::Idled(cycles) => self.books.idle(cycles),

@@ -69,6 +69,8 @@ pub struct Parameters {
     pub sequencer: u32,
     /// Slots that legacy decode leaves empty for each instruction.
     pub decode_slots: u32,
+    /// Cycles of an assist for denormals.
+    pub assist: u32,
     /// Cycles of an interrupt's or exception's delivery.
     pub delivery: u32,
     /// One part in this many of a store's latency is charged: the store buffer hides the rest.
@@ -106,6 +108,7 @@ impl Parameters {
         bubble: [0, 1, 2],
         sequencer: 3,
         decode_slots: 2,
+        assist: 150,
         delivery: 250,
         store_share: 8,
         most_owed: 1536,

@@ -57,6 +57,7 @@ impl Evex {
         if !self.silent {
             cpu.mxcsr |= u32::from(env.flags);
         }
+        cpu.raised(env.flags, env.ftz);
         Ok(())
     }
 
@@ -121,7 +122,8 @@ impl Evex {
 
     /// MXCSR's environment, or that of the instruction's own rounding: then nothing is raised.
     fn environment(&self, cpu: &Cpu) -> Env {
-        let own = Env::from_mxcsr(cpu.mxcsr);
+        let mut own = Env::from_mxcsr(cpu.mxcsr);
+        own.flags &= !(flag::DE | flag::UE);
         if self.masked && !self.silent {
             return Env { masks: flag::ALL, ..own };
         }

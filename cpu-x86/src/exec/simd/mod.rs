@@ -45,7 +45,8 @@ pub use value::V;
 pub(in crate::exec) use describe::{Form, Per, kernel};
 pub use fp::flags;
 pub(in crate::exec) use fp::{holds, signals};
-pub(in crate::exec) use run::{env_of, raise, settle};
+pub use run::{env_of, note};
+pub(in crate::exec) use run::{raise, settle};
 pub(in crate::exec) use value::{Bits, Lane, each, each1};
 
 use super::Meaning;

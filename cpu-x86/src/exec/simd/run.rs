@@ -203,7 +203,7 @@ fn shaped_fp<const D: u8, const B: u8>(s: &Simd, cpu: &mut Cpu, at: u64) -> Done
     settle(&mut env, earlier);
     raise(cpu, &env)?;
     s.store::<D>(cpu, at, &r)?;
-    cpu.mxcsr |= u32::from(env.flags);
+    note(cpu, &env);
     Ok(())
 }
 
@@ -240,7 +240,7 @@ fn general(s: &Simd, cpu: &mut Cpu, at: u64) -> Done {
         Some(flags) => cpu.set_status_flags(flags),
         None => s.store::<{ shape::ANY }>(cpu, at, &r)?,
     }
-    cpu.mxcsr |= u32::from(env.flags);
+    note(cpu, &env);
     Ok(())
 }
 
@@ -252,10 +252,10 @@ pub fn set_mm(cpu: &mut Cpu, n: u8, v: u64) {
 }
 
 /// The floating-point environment that MXCSR describes. Only masked sticky flags are in it, so that an unmasked one
-/// found there afterwards was raised now; the masked ones let `softfp` take its fast path.
+/// found there afterwards was raised now; the masked ones let `softfp` take its fast path. DE and UE never are.
 pub fn env_of(mxcsr: u32) -> Env {
     let mut env = Env::from_mxcsr(mxcsr);
-    env.flags &= env.masks;
+    env.flags &= env.masks & !(flag::DE | flag::UE);
     env.ftz &= env.masks & flag::UE != 0;
     env
 }
@@ -269,6 +269,13 @@ pub fn settle(env: &mut Env, earlier: u8) -> bool {
         env.flags = earlier | env.flags & BEFORE;
     }
     unmasked != 0
+}
+
+/// Records in MXCSR what an operation raised in `env`, which began as [`env_of`] has it, and faulted for none of it.
+#[inline]
+pub fn note(cpu: &mut Cpu, env: &Env) {
+    cpu.mxcsr |= u32::from(env.flags);
+    cpu.raised(env.flags, env.ftz);
 }
 
 /// Raises what an operation left unmasked in `env`, having recorded it in MXCSR.

@@ -126,6 +126,7 @@ impl Cpu {
     fn x87_finish(&mut self, i: &Instruction, env: &Env) {
         self.fpu.raise(env);
         self.x87_note(i, env.flags & !env.masks != 0);
+        self.raised(env.flags, false);
     }
 
     /// Notes the last non-control instruction: FIP always, FDP and FOP only with an unmasked exception; FCS and FDS

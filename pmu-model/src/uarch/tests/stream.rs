@@ -80,6 +80,8 @@ pub(super) struct Step {
     ring: Ring,
     accesses: Vec<DataAccess>,
     faults: bool,
+    /// It meets denormals.
+    denormal: bool,
     /// What happens after it.
     then: Option<Happening>,
     /// Where control went.
@@ -188,11 +190,11 @@ pub(super) fn trace(r: &mut Random, pieces: &[Piece], length: usize) -> Vec<Step
         for n in 0..=last {
             let fact = Fact::of(&piece.instructions[n], 0, 0, &mut info);
             let accesses = accesses(r, &fact, &mut recent);
-            let faults = r.one_in(60);
+            let (faults, denormal) = (r.one_in(60), r.one_in(9));
             let after = if n == last { pieces[next].at } else { piece.places[n + 1] };
             let to = if faults { piece.places[n] } else { after };
             let then = (n == last && r.one_in(30)).then(|| happening(r, &recent));
-            steps.push(Step { piece: at, n, ring, accesses, faults, then, to });
+            steps.push(Step { piece: at, n, ring, accesses, faults, denormal, then, to });
             if faults {
                 break;
             }
@@ -320,6 +322,9 @@ impl Teller<'_> {
                 self.flush();
                 self.filter.tell(&mut self.core, &a);
             }
+        }
+        if s.denormal && !s.faults {
+            self.flush().happened(Happening::Denormal { instruction: (s.n - first) as u32 });
         }
         if s.faults {
             self.interrupted().cut((s.n - first) as u32);
@@ -513,7 +518,6 @@ fn the_random_stream_counts_nearly_every_signal() {
         S::DtlbStoreWalk1g,
         S::ItlbWalk2m,
         S::ItlbWalk1g,
-        S::SlotsClear,
         S::LbrInserts,
     ];
     for s in S::ALL {
