@@ -167,21 +167,27 @@ fn the_identities_hold_on_every_lesson() {
     }
 }
 
+/// A processor in flat 32-bit mode at `at`; its descriptor table lies at 800h.
+fn flat(ram: &Arc<Ram>, at: u64) -> Box<Cpu> {
+    let descriptors = [0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff].map(u64::to_le_bytes);
+    assert!(ram.write(Gpa(0x800), &descriptors.concat()));
+    let mut cpu = Cpu::new(ram.clone(), 0);
+    cpu.set_flat32(8, 16);
+    cpu.gdtr = Table { base: 0x800, limit: 0x17 };
+    (cpu.regs[4], cpu.rip, cpu.next_rip) = (0x8_0000, at, at);
+    cpu
+}
+
 #[test]
 fn the_identities_hold_while_every_handler_faults() {
     let ram = Arc::new(Ram::new(1 << 20, &[]).expect("memory"));
-    let put = |at: u64, v: u64| assert!(ram.write(Gpa(at), &v.to_le_bytes()));
-    // A flat code segment; the gate of #UD leads to UD2.
-    put(0x808, 0x00cf_9b00_0000_ffff);
-    put(0x810, 0x00cf_9300_0000_ffff);
-    put(0x1000 + 8 * 6, 0x0000_8e00_0008_2001);
+    // The gate of #UD leads to UD2.
+    assert!(ram.write(Gpa(0x1000 + 8 * 6), &0x0000_8e00_0008_2001u64.to_le_bytes()));
     assert!(ram.write(Gpa(0x2000), &[0x90, 0x0f, 0x0b]));
     for (first, retired) in [(0x2000, 1), (0x2001, 0)] {
         let mut board = Board::new(How { always: true, ..How::default() });
-        let mut cpu = Cpu::new(ram.clone(), 0);
-        cpu.set_flat32(8, 16);
-        (cpu.gdtr, cpu.idtr) = (Table { base: 0x800, limit: 0x17 }, Table { base: 0x1000, limit: 0x7ff });
-        (cpu.regs[4], cpu.rip, cpu.next_rip) = (0x8_0000, first, first);
+        let mut cpu = flat(&ram, first);
+        cpu.idtr = Table { base: 0x1000, limit: 0x7ff };
         assert_eq!(cpu.run(&mut board, 1000), Exit::Time);
         // The NOP takes a cycle, and so does each fault that nothing retired before.
         assert_eq!((cpu.counts().cycles, cpu.counts().kernel.instructions), (1000, retired));
@@ -192,11 +198,8 @@ fn the_identities_hold_while_every_handler_faults() {
 #[test]
 fn denormals_take_assists_where_something_multiplies_or_the_x87_loads() {
     let ram = Arc::new(Ram::new(1 << 20, &[]).expect("memory"));
-    let put = |at: u64, v: u64| assert!(ram.write(Gpa(at), &v.to_le_bytes()));
-    put(0x808, 0x00cf_9b00_0000_ffff);
-    put(0x810, 0x00cf_9300_0000_ffff);
     let values = [1, 1.5f64.to_bits(), f64::MIN_POSITIVE.to_bits(), 0x9fc0];
-    (0x3000..).step_by(8).zip(values).for_each(|(at, v)| put(at, v));
+    assert!(ram.write(Gpa(0x3000), &values.map(u64::to_le_bytes).concat()));
     #[rustfmt::skip] // a listing
     let code: [&[u8]; 16] = [
         &[0xb8, 0, 6, 0, 0], &[0x0f, 0x22, 0xe0],  // mov eax, 600h; mov cr4, eax
@@ -216,10 +219,7 @@ fn denormals_take_assists_where_something_multiplies_or_the_x87_loads() {
     ];
     assert!(ram.write(Gpa(0x2000), &code.concat()));
     let mut board = Board::new(How { always: true, ..How::default() });
-    let mut cpu = Cpu::new(ram.clone(), 0);
-    cpu.set_flat32(8, 16);
-    cpu.gdtr = Table { base: 0x800, limit: 0x17 };
-    (cpu.regs[4], cpu.rip, cpu.next_rip) = (0x8_0000, 0x2000, 0x2000);
+    let mut cpu = flat(&ram, 0x2000);
     assert_eq!(cpu.run(&mut board, 1000), Exit::Halted);
     let (counts, signals) = (cpu.counts(), board.pmu.signals());
     assert_eq!((counts.kernel.instructions, signals.kernel[Signal::AssistsFp]), (16, 3));
