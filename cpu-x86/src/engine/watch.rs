@@ -258,12 +258,17 @@ impl Cpu {
         }
     }
 
+    /// Nothing told before may be relied on: accesses and pages are told anew.
+    fn tell_anew(&mut self) {
+        self.tell_all();
+        self.hot.pages.fill(NONE);
+    }
+
     /// Tells the monitor of something else.
     pub(crate) fn happened(&mut self, what: Happening) {
         if self.hot.watched {
             if what.changes_memory() {
-                self.tell_all();
-                self.hot.pages.fill(NONE);
+                self.tell_anew();
             }
             self.tell_next();
             self.with_monitor(|monitor, _| monitor.happened(what));
@@ -323,8 +328,7 @@ impl Cpu {
         }
         if there != self.hot.watched {
             self.hot.watched = there;
-            self.tell_all();
-            self.hot.pages.fill(NONE);
+            self.tell_anew();
             self.tell_next();
         }
     }

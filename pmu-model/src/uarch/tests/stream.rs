@@ -465,7 +465,8 @@ fn totals_and_state_are_the_same_however_the_stream_is_told() {
         let mut r = Random(seed);
         let pieces = program(&mut r, 120);
         let steps = trace(&mut r, &pieces, 20_000);
-        let p = if seed % 3 == 2 { small_of_one_way() } else { small() };
+        // Of one-way TLBs most insertions make all be told anew.
+        let (p, many) = if seed % 3 == 2 { (small_of_one_way(), 300) } else { (small(), 800) };
         let (mut plain, none) = tell(&p, &pieces, &steps, Way::Blocks, false);
         let expected = plain.signals_at(false);
         assert_eq!(none, 0);
@@ -473,7 +474,7 @@ fn totals_and_state_are_the_same_however_the_stream_is_told() {
             for filtered in [false, true] {
                 let (mut core, left_out) = tell(&p, &pieces, &steps, way, filtered);
                 let what = format!("seed {seed}, {way:?}, filtered: {filtered}");
-                assert_eq!(filtered, left_out > 300, "{what}: {left_out} left out");
+                assert_eq!(filtered, left_out > many, "{what}: {left_out} left out");
                 let signals = core.signals_at(false);
                 for s in crate::signal::Signal::ALL {
                     for ring in [Ring::Kernel, Ring::User] {
